@@ -1,0 +1,1 @@
+#include "highgui.hpp"

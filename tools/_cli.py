@@ -1,0 +1,86 @@
+"""What every tool shares: the project's interpreter, one-line errors, bars, JSON.
+
+Import this first: it hands over to the virtual environment that `make` set up, so
+that `python tools/search.py img.jpg` works from any shell.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_VENV = ROOT / ".venv"
+if (_VENV / "bin/python").exists() and Path(sys.prefix).resolve() != _VENV.resolve():
+    try:
+        import latenthash  # noqa: F401  (installed elsewhere: stay there)
+    except ImportError:
+        os.execv(_VENV / "bin/python", [str(_VENV / "bin/python"), *sys.argv])
+
+import argparse
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+try:
+    from latenthash.errors import LatentHashError
+    from latenthash.progress import Progress
+except ImportError as error:
+    sys.exit(f"error: {error} - run `make setup` first, or `pip install .` in this folder")
+from tqdm import tqdm
+
+USER_ERROR = 2
+
+
+def parser(description: str, example: str) -> argparse.ArgumentParser:
+    """Argument parser whose --help shows defaults and ends with an example."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=_Formatter,
+    )
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults shown, the example's lines kept; nothing is said of a default of None."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a tool: a user's mistake is one line on stderr and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        sys.exit(main() or 0)
+    except LatentHashError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@contextmanager
+def bar(what: str, unit: str = "image") -> Iterator[Progress]:
+    """Progress bar with ETA on stderr; yields the callback that the library calls."""
+    with tqdm(desc=what, unit=unit, file=sys.stderr, delay=0.5, mininterval=0.2) as shown:
+
+        def update(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield update
+
+
+def report_json(report: Any) -> None:
+    """Print a report for machines on stdout."""
+    print(json.dumps(report, indent=1, ensure_ascii=False))
