@@ -1,0 +1,201 @@
+"""`CodeSet`: what is known of each image of a set, in one HDF5 file, streamed.
+
+Datasets, one row an image: `names` (UTF-8), `labels` (int32, -1 unknown), `features`
+(float16, N x D), `codes` (packed bits, uint8, N x W), `content` (SHA-256 of the image,
+uint8, N x 32). The attribute `manifest` holds the stage's manifest as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .files import atomic_file
+from .hamming import Codes, width
+from .manifest import FORMAT, Manifest
+
+Features = NDArray[np.float16]
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a code set, in memory.
+
+    Attributes:
+        names: N names, unique in their set.
+        labels: (N,) int32, -1 where unknown.
+        features: (N, D) float16.
+        codes: (N, W) uint8, packed.
+        content: (N, 32) uint8, SHA-256 of each image.
+    """
+
+    names: list[str]
+    labels: NDArray[np.int32]
+    features: Features
+    codes: Codes
+    content: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class CodeWriter:
+    """Appends rows to a new HDF5 file; nobody sees it before it is closed whole."""
+
+    def __init__(self, path: Path, bits: int, dim: int) -> None:
+        """Open `path` for writing; `bits` of a code, `dim` values of a feature."""
+        self._atomic = atomic_file(path)
+        self._file = h5py.File(self._atomic.__enter__(), "w", track_order=True)
+        rows = max(1, _CHUNK_BYTES // (2 * dim))
+        self._new("names", (), h5py.string_dtype(), 4096)
+        self._new("labels", (), np.dtype(np.int32), 4096)
+        self._new("features", (dim,), np.dtype(np.float16), rows)
+        self._new("codes", (width(bits),), np.dtype(np.uint8), 4096)
+        self._new("content", (32,), np.dtype(np.uint8), 4096)
+
+    def _new(self, name: str, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> None:
+        self._file.create_dataset(
+            name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(rows, *shape)
+        )
+
+    def append(self, rows: Rows) -> None:
+        """Append rows; all columns have the same length."""
+        for name in ("names", "labels", "features", "codes", "content"):
+            dataset, values = self._file[name], getattr(rows, name)
+            start = len(dataset)
+            dataset.resize(start + len(values), axis=0)
+            dataset[start:] = values
+
+    def finish(self, manifest: Manifest) -> None:
+        """Attach the manifest; the file becomes visible when the context ends."""
+        self._file.attrs["manifest"] = json.dumps(manifest, sort_keys=True)
+
+    def __enter__(self) -> CodeWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._atomic.__exit__(kind, error, trace)
+
+
+class CodeSet:
+    """A code file open for reading; features stay on disk until asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            DataError: missing, truncated, or no code file of this format.
+        """
+        self.path = path
+        self._file = _open(path)
+        try:
+            self.manifest = _manifest(self._file, path)
+        except DataError:
+            self._file.close()
+            raise
+        self.bits: int = self.manifest["bits"]
+
+    def __len__(self) -> int:
+        return len(self._file["labels"])
+
+    @property
+    def dim(self) -> int:
+        """Values of a feature."""
+        return int(self._file["features"].shape[1])
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all images."""
+        return list(self._file["names"].asstr()[:])
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """(N,) int32, -1 where unknown."""
+        return np.asarray(self._file["labels"][:])
+
+    @property
+    def codes(self) -> Codes:
+        """(N, W) uint8, packed."""
+        return np.asarray(self._file["codes"][:])
+
+    @property
+    def content(self) -> NDArray[np.uint8]:
+        """(N, 32) uint8: SHA-256 of each image."""
+        return np.asarray(self._file["content"][:])
+
+    def features(self, start: int = 0, stop: int | None = None) -> Features:
+        """(stop - start, D) float16, read now."""
+        return np.asarray(self._file["features"][start:stop])
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """Rows start..stop, in memory."""
+        part = slice(start, stop)
+        columns = (np.asarray(self._file[name][part]) for name in ("labels", "features"))
+        labels, features = columns
+        return Rows(
+            names=list(self._file["names"].asstr()[part]),
+            labels=labels,
+            features=features,
+            codes=np.asarray(self._file["codes"][part]),
+            content=np.asarray(self._file["content"][part]),
+        )
+
+    def blocks(self, rows: int = 4096) -> Iterator[Rows]:
+        """All rows in order, `rows` at a time."""
+        for start in range(0, len(self), rows):
+            yield self.rows(start, start + rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> CodeSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        problem = "no such file" if not path.exists() else "is no whole HDF5 file"
+        raise DataError(f"{path}: {problem}", "run extract.py") from error
+
+
+def _manifest(file: h5py.File, path: Path) -> Manifest:
+    text = file.attrs.get("manifest")
+    if text is None or not {"names", "labels", "features", "codes", "content"} <= set(file):
+        raise DataError(f"{path}: is no code file", "give the output of extract.py")
+    manifest: Manifest = json.loads(text)
+    if manifest.get("format", 0) > FORMAT:
+        raise DataError(f"{path}: written by a newer version", "update latenthash")
+    return manifest
+
+
+def merge(parts: Sequence[Path], path: Path, manifest: Manifest) -> None:
+    """Join code files of one network into `path`, streamed; the parts stay."""
+    with CodeSet(parts[0]) as first:
+        bits, dim = first.bits, first.dim
+    with CodeWriter(path, bits, dim) as writer:
+        for part in parts:
+            with CodeSet(part) as codes:
+                for rows in codes.blocks():
+                    writer.append(rows)
+        writer.finish(manifest)
