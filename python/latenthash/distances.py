@@ -62,27 +62,35 @@ def _blockwise(
     return result
 
 
+def _dot(x: Distances, y: Distances) -> Distances:
+    """Row by row x.y; not through BLAS: a row's result must not depend on its neighbours."""
+    products: Distances = np.einsum("...d,...d->...", x, y)
+    return products
+
+
 def _l2(x: Distances, y: Distances) -> Distances:
     difference = y - x
-    return np.sqrt(np.einsum("nd,nd->n", difference, difference))
+    return np.sqrt(_dot(difference, difference))
 
 
 def _l1(x: Distances, y: Distances) -> Distances:
-    return np.abs(y - x).sum(axis=1)
+    total: Distances = np.abs(y - x).sum(axis=1)
+    return total
 
 
 def _linf(x: Distances, y: Distances) -> Distances:
-    return np.abs(y - x).max(axis=1)
+    largest: Distances = np.abs(y - x).max(axis=1)
+    return largest
 
 
 def _chi2(x: Distances, y: Distances) -> Distances:
     difference, total = y - x, y + x
     ratio = np.divide(difference, total, out=np.zeros_like(total), where=total != 0)
-    return np.einsum("nd,nd->n", ratio, difference)
+    return _dot(ratio, difference)
 
 
 def _cosine(x: Distances, y: Distances) -> Distances:
-    norms = np.sqrt(np.einsum("nd,nd->n", y, y)) * np.sqrt(np.einsum("d,d->", x, x))
-    # einsum, not BLAS: a row's result must not depend on its neighbours
-    similarity = np.divide(np.einsum("nd,d->n", y, x), norms, out=np.zeros_like(norms), where=norms != 0)
-    return np.clip(1 - similarity, 0, 2).astype(np.float32)
+    norms = np.sqrt(_dot(y, y) * _dot(x, x))
+    similarity = np.divide(_dot(y, x), norms, out=np.zeros_like(norms), where=norms != 0)
+    distances: Distances = np.clip(1 - similarity, 0, 2)
+    return distances

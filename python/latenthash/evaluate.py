@@ -55,15 +55,18 @@ def evaluate(
     )
     for codes in (database, queries):
         if not len(codes) or (codes.labels < 0).any():
-            raise DataError(f"{codes.path}: has no labels", "extract from a folder of class folders")
+            raise DataError(
+                f"{codes.path}: has no labels", "extract from a folder of class folders"
+            )
     k = min(k, len(database))
+    ranks = sorted({rank for rank in (1, 5, 10, 100, k) if rank <= k})
     relevant = hamming_relevance(
         queries.codes, queries.labels, database.codes, database.labels, k, on_progress
     )
     return Evaluation(
         map_at_k=map_at_k(relevant),
         k=k,
-        precision_at={rank: precision_at(relevant, rank) for rank in (1, 5, 10, 100, k) if rank <= k},
+        precision_at={rank: precision_at(relevant, rank) for rank in ranks},
         queries=len(queries),
         database=len(database),
         distinct_codes=len(np.unique(database.codes, axis=0)),

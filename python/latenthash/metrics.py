@@ -26,7 +26,8 @@ def average_precision_at_k(relevant: Relevance) -> NDArray[np.float64]:
     ranks = np.arange(1, relevant.shape[1] + 1)
     total = (hits / ranks * relevant).sum(axis=1)
     count = relevant.sum(axis=1)
-    return np.divide(total, count, out=np.zeros(len(relevant)), where=count > 0)
+    precision: NDArray[np.float64] = total / np.maximum(count, 1)
+    return precision
 
 
 def map_at_k(relevant: Relevance) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import h5py
 import numpy as np
@@ -41,8 +42,9 @@ class BucketIndex:
         self._ids = self._load(layout.IDS)
         self._features = self._load(layout.FEATURES)
 
-    def _load(self, name: str) -> NDArray:
-        return np.load(self.folder / name, mmap_mode="r")
+    def _load(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = np.load(self.folder / name, mmap_mode="r")
+        return array
 
     def _check_lengths(self) -> None:
         for name, known in self.manifest["files"].items():
@@ -61,7 +63,7 @@ class BucketIndex:
         """Answer queries; see `Index.search`."""
         if codes.shape[1] != width(self.bits) or features.shape[1] != self.dim:
             raise MismatchError(
-                f"{self.folder}: holds codes of {width(self.bits)} bytes and {self.dim}-d features, "
+                f"{self.folder}: codes of {width(self.bits)} bytes and {self.dim}-d features, "
                 f"the query has {codes.shape[1]} and {features.shape[1]}",
                 "query with the network that built the index",
             )
