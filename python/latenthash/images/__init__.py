@@ -5,7 +5,7 @@ the same numbers everywhere. Pixels are BGR, as Caffe has them. Safe to call fro
 several threads at once; Pillow frees the interpreter while it decodes and resizes.
 """
 
-from .decoding import MAX_PIXELS, Decoded, decode, probe, read
+from .decoding import MAX_PIXELS, Decoded, decode, probe, read, read_bytes
 from .listing import EXTENSIONS, list_images
 from .preprocess import Preprocess, load, prepare
 
@@ -20,4 +20,5 @@ __all__ = [
     "prepare",
     "probe",
     "read",
+    "read_bytes",
 ]

@@ -95,7 +95,7 @@ def decode(
 
 def read(source: Path | bytes, channels: int = 3, size: tuple[int, int] | None = None) -> Decoded:
     """As `decode`, with the JPEG that can stand for the pixels if there is one."""
-    data = source if isinstance(source, bytes) else _file_bytes(source)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     with _open(data) as image, _reasons(image.format or ""):
         orientation = _orientation(image)
         original = image.mode, image.size
@@ -111,7 +111,7 @@ def probe(source: Path | bytes) -> tuple[int, int, int]:
     Raises:
         ImageError: as `decode`, as far as a header tells.
     """
-    data = source if isinstance(source, bytes) else _file_bytes(source)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     with _open(data) as image:
         width, height = image.size
         if _orientation(image) in _SWAPPED:
@@ -132,7 +132,12 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
 
 
-def _file_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Content of an image file.
+
+    Raises:
+        ImageError: no regular file, too large, or it cannot be read.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
