@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -46,14 +47,14 @@ def build_index(codes: CodeSet, output: Path, on_progress: Progress = silent) ->
         np.save(folder / layout.IDS, order)
         _write_features(codes, order, folder / layout.FEATURES, on_progress)
         _write_items(codes, folder / layout.ITEMS)
-        _copy_model(codes, folder / layout.MODEL)
+        model = _copy_model(codes, folder / layout.MODEL)
         manifest = new_manifest(
             layout.STAGE,
             images=len(codes),
             buckets=len(buckets),
             bits=codes.bits,
             dim=codes.dim,
-            model=codes.manifest["model"],
+            model=model,
             root=codes.manifest.get("root"),
             files=layout.checksums(folder),
         )
@@ -107,11 +108,14 @@ def _write_items(codes: CodeSet, path: Path) -> None:
         file.attrs["classes"] = codes.manifest.get("classes", [])
 
 
-def _copy_model(codes: CodeSet, folder: Path) -> None:
-    """Keep the small files of the network with the index; the weights stay where they are."""
+def _copy_model(codes: CodeSet, folder: Path) -> dict[str, Any]:
+    """Keep the network's small files with the index; the weights stay where they are."""
     folder.mkdir()
-    model = codes.manifest["model"]
+    model: dict[str, Any] = codes.manifest["model"]
     shutil.copyfile(model["deploy"], folder / "deploy.prototxt")
     mean = model["preprocess"]["mean"]
-    if isinstance(mean, dict):
-        shutil.copyfile(mean["file"], folder / "mean.binaryproto")
+    if not isinstance(mean, dict):
+        return model
+    shutil.copyfile(mean["file"], folder / "mean.binaryproto")
+    mean = {**mean, "file": "mean.binaryproto"}
+    return {**model, "preprocess": {**model["preprocess"], "mean": mean}}
