@@ -1,5 +1,5 @@
 """Engines that execute Caffe's files."""
 
-from .base import Engine, Net, OnStep, Step, get_engine
+from .base import Engine, Net, OnStep, Step, TrainingStopped, get_engine
 
-__all__ = ["Engine", "Net", "OnStep", "Step", "get_engine"]
+__all__ = ["Engine", "Net", "OnStep", "Step", "TrainingStopped", "get_engine"]

@@ -39,6 +39,20 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
+class TrainingStopped(KeyboardInterrupt):
+    """Training was interrupted and has written a snapshot.
+
+    Attributes:
+        iteration: solver iterations done.
+        state: solver state to resume from.
+    """
+
+    def __init__(self, iteration: int, state: Path) -> None:
+        self.iteration = iteration
+        self.state = state
+        super().__init__(f"stopped at iteration {iteration}; resume from {state}")
+
+
 class Net(Protocol):
     """A network with weights, ready to run. Close it, or use it as a context."""
 
@@ -97,7 +111,8 @@ class Engine(Protocol):
     ) -> Path:
         """Run a solver to its end; return the last caffemodel.
 
-        On KeyboardInterrupt a snapshot is taken before the exception goes on.
+        On KeyboardInterrupt a snapshot is taken and the exception goes on, as
+        `TrainingStopped` where a snapshot was made.
 
         Raises:
             NetError, DataError: what the solver needs is missing or does not fit.
