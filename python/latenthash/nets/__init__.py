@@ -1,0 +1,15 @@
+"""Builders of the shipped networks."""
+
+from .build import MAX_BITS, NETS, NetFiles, build, find_family, texts, write_net
+from .family import NetFamily
+
+__all__ = [
+    "MAX_BITS",
+    "NETS",
+    "NetFamily",
+    "NetFiles",
+    "build",
+    "find_family",
+    "texts",
+    "write_net",
+]

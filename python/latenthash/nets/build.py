@@ -1,0 +1,165 @@
+"""A family, bits and classes to the three files that Caffe reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from ..errors import NetError
+from ..files import atomic_file
+from ..proto.caffe_pb2 import NetParameter, SolverParameter
+from . import dsl
+from .alexnet import ALEXNET
+from .family import Head, NetFamily, Task
+from .lenet import LENET
+from .quick import QUICK
+from .vgg import VGG16, VGG19
+
+NETS: dict[str, NetFamily] = {
+    family.name: family for family in (LENET, QUICK, ALEXNET, VGG16, VGG19)
+}
+MAX_BITS = 1024
+SEED = 1
+
+
+@dataclass(frozen=True)
+class NetFiles:
+    """A net called `<family>_<bits>`.
+
+    Attributes:
+        name: as above.
+        about: one line for people, the files' first comment.
+        train_val: both phases, with data layers, loss and accuracy.
+        deploy: input to codes and class probabilities.
+        solver: how Caffe trains it.
+    """
+
+    name: str
+    about: str
+    train_val: NetParameter
+    deploy: NetParameter
+    solver: SolverParameter
+
+
+def build(
+    family: str,
+    bits: int,
+    classes: int | None = None,
+    source: str | None = None,
+    folder: str | None = None,
+    train_images: int | None = None,
+    val_images: int | None = None,
+) -> NetFiles:
+    """Build the net of a family.
+
+    Args:
+        family: one of `NETS`.
+        bits: width of the codes, 1 to 1024.
+        classes: number of classes, at least 2; None takes the family's usual number.
+        source: folder with train_lmdb, val_lmdb and mean.binaryproto; None takes
+            data/<the family's usual set>.
+        folder: where the files will lie, for the solver to find its net; None takes
+            prototxt/<name>. Relative paths count from where Caffe runs, the project's
+            root.
+        train_images: images in train_lmdb; None takes the usual set's.
+        val_images: images in val_lmdb; None takes the usual set's.
+
+    Raises:
+        NetError: no such family, or a number out of range.
+    """
+    chosen = find_family(family)
+    task = Task(
+        bits,
+        chosen.classes if classes is None else classes,
+        chosen.train_images if train_images is None else train_images,
+        chosen.val_images if val_images is None else val_images,
+    )
+    _check(task)
+    name = f"{family}_{bits}"
+    head = chosen.head(task)
+    source = source or f"data/{chosen.data}"
+    train_val = _train_val(chosen, head, name, source)
+    solver = _solver(chosen, task, name, folder or f"prototxt/{name}")
+    about = f"{chosen.summary}; {bits} bits, {task.classes} classes"
+    return NetFiles(name, about, train_val, _deploy(chosen, head, name), solver)
+
+
+def find_family(name: str) -> NetFamily:
+    """Family by name.
+
+    Raises:
+        NetError: there is none.
+    """
+    if name not in NETS:
+        raise NetError(f"no net named {name!r}", f"choose one of {', '.join(NETS)}")
+    return NETS[name]
+
+
+def _check(task: Task) -> None:
+    if not 1 <= task.bits <= MAX_BITS:
+        raise NetError(f"codes of {task.bits} bits", f"choose 1 to {MAX_BITS}")
+    if task.classes < 2:
+        raise NetError(f"{task.classes} classes", "two or more are needed to learn codes")
+    if task.train_images < 1 or task.val_images < 1:
+        raise NetError(
+            f"{task.train_images} training and {task.val_images} validation images",
+            "at least one of each is needed",
+        )
+
+
+def _train_val(family: NetFamily, head: Head, name: str, source: str) -> NetParameter:
+    data = dsl.data_layers(source, family.batches, family.transform(source))
+    return NetParameter(name=name, layer=[*data, *family.trunk(), *head.hashing, *head.training])
+
+
+def _deploy(family: NetFamily, head: Head, name: str) -> NetParameter:
+    trained = [*family.trunk(), *head.hashing]
+    layers = [dsl.for_deploy(layer) for layer in trained]
+    image = dsl.input_layer(family.channels, family.crop)
+    return NetParameter(name=name, layer=[image, *layers, head.prob])
+
+
+def _solver(family: NetFamily, task: Task, name: str, folder: str) -> SolverParameter:
+    """The family's settings; a test sees each validation image once."""
+    solver = family.solver(task)
+    solver.net = f"{folder}/train_val.prototxt"
+    solver.test_iter.append(ceil(task.val_images / family.batches[1]))
+    solver.snapshot_prefix = f"run/{name}/{name}"
+    solver.solver_mode = SolverParameter.CPU
+    solver.random_seed = SEED
+    return solver
+
+
+def texts(files: NetFiles) -> dict[str, str]:
+    """The three files' content by name; equal nets give equal texts."""
+    messages: dict[str, Message] = {
+        "train_val.prototxt": files.train_val,
+        "deploy.prototxt": files.deploy,
+        "solver.prototxt": files.solver,
+    }
+    return {name: _text(files, message) for name, message in messages.items()}
+
+
+def _text(files: NetFiles, message: Message) -> str:
+    """Fields in the schema's order, which puts a solver's net first."""
+    body = text_format.MessageToString(message, use_index_order=True)
+    return f"# {files.name}: {files.about}.\n# Written by tools/make_net.py.\n{body}"
+
+
+def write_net(files: NetFiles, folder: Path) -> list[Path]:
+    """Write train_val, deploy and solver into `folder`; return their paths.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    paths = []
+    for name, text in texts(files).items():
+        path = folder / name
+        with atomic_file(path) as partial:
+            partial.write_text(text)
+        paths.append(path)
+    return paths
