@@ -1,0 +1,55 @@
+# `make` alone lists what there is.
+SHELL := /bin/bash
+VENV := .venv/bin
+PYTHON ?= /usr/bin/python3
+IMAGES ?=
+export PYTHON
+
+# Set-up is redone when what it installs changes, or when the Caffe that it found is gone.
+SETUP_INPUTS := pyproject.toml $(wildcard scripts/*.txt) scripts/setup.sh scripts/build_caffe.sh \
+	$(shell find cmake/caffe -type f)
+ifndef LATENTHASH_CAFFE
+CAFFE_PREFIX := $(shell cat .venv/caffe-prefix 2>/dev/null)
+ifeq ($(wildcard $(CAFFE_PREFIX)/bin/caffe),)
+SETUP_INPUTS += again
+endif
+endif
+
+.PHONY: help setup demo test test-all lint proto clean again
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup:  ## install all that is needed; demo and test do it by themselves
+	@scripts/setup.sh
+
+.venv/ready: $(SETUP_INPUTS)
+	@scripts/setup.sh
+
+demo: .venv/ready  ## train, index and search: 5,000 digits, or IMAGES=DIR of class folders
+	@$(VENV)/python tools/demo.py $(if $(IMAGES),--images "$(IMAGES)")
+
+# BLAS threads of tests that run side by side with others steal each other's time.
+test test-all: export OPENBLAS_NUM_THREADS ?= 1
+
+test: .venv/ready  ## run the tests
+	@$(VENV)/python -m pytest
+
+test-all: .venv/ready  ## run the tests, those that take minutes too
+	@$(VENV)/python -m pytest -m ''
+
+lint: .venv/ready  ## check style, types, layers and shell scripts
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+
+proto: .venv/ready  ## generate the Python classes of Caffe's messages again
+	@$(VENV)/python -m pip install -q --disable-pip-version-check -e '.[proto]'
+	@cd python && ../$(VENV)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. \
+		latenthash/proto/caffe.proto
+
+clean:  ## remove what make made here; keeps your data and the Caffe in the cache
+	@rm -rf .venv demo build dist python/*.egg-info .hypothesis .*_cache
+	@find $(wildcard python tools tests benchmarks) -name __pycache__ -prune -exec rm -rf {} +
