@@ -212,7 +212,10 @@ class DatumReader:
         try:
             self._check_size()
             self._channels = channels
-            self._channels, *size = self._first().shape
+            first = self._first()
+            self.encoded: bool = first.encoded
+            """Whether the first image is stored as an image file, e.g. a JPEG."""
+            self._channels, *size = self._pixels(first).shape
             self.shape: tuple[int, int, int] = (self._channels, size[0], size[1])
             """(C, H, W) of the first image."""
         except BaseException:
@@ -266,10 +269,10 @@ class DatumReader:
         if not len(self):
             raise DataError(f"{self.path}: is empty", _REBUILD)
 
-    def _first(self) -> NDArray[np.uint8]:
+    def _first(self) -> Datum:
         with self._env.begin(buffers=True) as transaction, transaction.cursor() as cursor:
             cursor.first()
-            return self._pixels(self._datum(cursor.value()))
+            return self._datum(cursor.value())
 
     def _datum(self, value: memoryview) -> Datum:
         datum = Datum()
