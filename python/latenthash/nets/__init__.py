@@ -1,9 +1,10 @@
 """Builders of the shipped networks."""
 
-from .build import MAX_BITS, NETS, NetFiles, build, find_family, texts, write_net
+from .build import ADVICE, MAX_BITS, NETS, NetFiles, build, find_family, texts, write_net
 from .family import NetFamily
 
 __all__ = [
+    "ADVICE",
     "MAX_BITS",
     "NETS",
     "NetFamily",

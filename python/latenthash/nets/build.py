@@ -23,6 +23,10 @@ NETS: dict[str, NetFamily] = {
     family.name: family for family in (LENET, QUICK, ALEXNET, VGG16, VGG19)
 }
 MAX_BITS = 1024
+ADVICE = (
+    "Bits: about 20 for up to a few hundred thousand images, 128 for millions. More bits "
+    "tell more images apart and scatter alike ones over more buckets."
+)
 SEED = 1
 
 
@@ -150,16 +154,18 @@ def _text(files: NetFiles, message: Message) -> str:
     return f"# {files.name}: {files.about}.\n# Written by tools/make_net.py.\n{body}"
 
 
-def write_net(files: NetFiles, folder: Path) -> list[Path]:
+def write_net(files: NetFiles, folder: Path, replace: bool = False) -> list[Path]:
     """Write train_val, deploy and solver into `folder`; return their paths.
 
     Raises:
+        NetError: another net is there, and `replace` is false.
         StorageError: the folder cannot be written.
     """
-    paths = []
-    for name, text in texts(files).items():
-        path = folder / name
+    contents = {folder / name: text for name, text in texts(files).items()}
+    for path, text in contents.items():
+        if not replace and path.exists() and path.read_text() != text:
+            raise NetError(f"{path}: another net is there", "choose another folder, or --force")
+    for path, text in contents.items():
         with atomic_file(path) as partial:
             partial.write_text(text)
-        paths.append(path)
-    return paths
+    return list(contents)

@@ -1,0 +1,78 @@
+"""Write a network's train_val, deploy and solver prototxt."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from _cli import ROOT, parser, report_json, run
+from latenthash import nets
+from latenthash.lmdb_store import DatumReader
+from latenthash.netdef import layer_rows, layer_table, load_netdef
+
+
+def main() -> None:
+    """Parse, build, write, report."""
+    args = _arguments()
+    folder = args.output or ROOT / "prototxt" / f"{args.net}_{args.bits}"
+    train_images, val_images = _images(args.data, "train"), _images(args.data, "val")
+    files = nets.build(
+        args.net, args.bits, args.classes, args.data, _shown(folder), train_images, val_images
+    )
+    paths = nets.write_net(files, folder, replace=args.force)
+    family, net = nets.NETS[args.net], load_netdef(folder / "deploy.prototxt", "TEST")
+    report = {
+        "name": files.name,
+        "about": files.about,
+        "files": [_shown(path) for path in paths],
+        "layers": layer_rows(net),
+        "feature": net.feature_blob,
+        "code": net.code_blob,
+        "resize": family.resize,
+        "crop": family.crop,
+        "weights": f"caffe_models/{family.weights}" if family.weights else None,
+    }
+    if args.json:
+        report_json(report)
+        return
+    print(f"{files.name}: {files.about}\n\n{layer_table(net)}\n")
+    print(f"feature {net.feature_blob}, code {net.code_blob}")
+    print(f"images resized to {family.resize}, cropped to {family.crop}")
+    print(f"starts from {report['weights'] or 'scratch'}")
+    print(f"wrote {', '.join(_shown(path) for path in paths)}")
+    print(nets.ADVICE)
+
+
+def _arguments() -> Namespace:
+    families = "\n".join(f"  {family.name:8} {family.summary}" for family in nets.NETS.values())
+    options = parser(
+        f"{__doc__}\n\nnets:\n{families}\n\n{nets.ADVICE}",
+        "python tools/make_net.py --net alexnet --bits 48 --classes 10 --data data/cifar10",
+    )
+    options.add_argument("--net", required=True, choices=nets.NETS, help="family of nets")
+    options.add_argument("--bits", required=True, type=int, help="width of the codes")
+    options.add_argument("--classes", required=True, type=int, help="number of classes")
+    options.add_argument("--data", help="folder of train_lmdb, val_lmdb and mean.binaryproto")
+    options.add_argument("-o", "--output", type=Path, help="folder (prototxt/NET_BITS)")
+    options.add_argument("--force", action="store_true", help="replace another net there")
+    options.add_argument("--json", action="store_true", help="print the report as JSON")
+    return options.parse_args()
+
+
+def _images(data: str | None, split: str) -> int | None:
+    """Images in an LMDB; None before it is built."""
+    path = Path(data or "") / f"{split}_lmdb"
+    if data is None or not path.exists():
+        return None
+    with DatumReader(path) as reader:
+        return len(reader)
+
+
+def _shown(path: Path) -> str:
+    """Relative to the project's root where it lies inside, as Caffe is run there."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(ROOT) if absolute.is_relative_to(ROOT) else absolute)
+
+
+if __name__ == "__main__":
+    run(main)
