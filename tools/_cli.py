@@ -56,6 +56,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 def run(main: Callable[[], int | None]) -> None:
     """Run a tool: a user's mistake is one line on stderr and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     try:
         sys.exit(main() or 0)
     except LatentHashError as error:
@@ -84,3 +85,47 @@ def bar(what: str, unit: str = "image") -> Iterator[Progress]:
 def report_json(report: Any) -> None:
     """Print a report for machines on stdout."""
     print(json.dumps(report, indent=1, ensure_ascii=False))
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """--engine and --threads."""
+    parser.add_argument("--engine", choices=["caffe"], default="caffe", help="what runs the net")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="threads of the linear algebra; default: the free cores, or LATENTHASH_THREADS. "
+        "More threads than free cores make it many times slower",
+    )
+
+
+def net_file(net: str, name: str) -> Path:
+    """A file of a net: of prototxt/NET, of the folder NET, or NET itself."""
+    given = Path(net)
+    if given.is_file():
+        return given
+    for folder in (given, ROOT / "prototxt" / net):
+        if (folder / name).is_file():
+            return folder / name
+    shipped = ", ".join(sorted(path.name for path in (ROOT / "prototxt").iterdir()))
+    raise LatentHashError(f"no net {net!r}", f"give a folder with {name}, or one of {shipped}")
+
+
+_LATEST = ROOT / "run/latest-index"
+
+
+def remember_index(index: Path) -> None:
+    """Make `index` the default of search.py."""
+    _LATEST.parent.mkdir(exist_ok=True)
+    _LATEST.write_text(str(index.resolve()))
+
+
+def latest_index() -> Path:
+    """The index that was built last."""
+    if not _LATEST.is_file():
+        raise LatentHashError("no index was built yet", "run `make demo`, or give --index")
+    return Path(_LATEST.read_text())

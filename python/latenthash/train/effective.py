@@ -1,0 +1,83 @@
+"""The solver and nets that Caffe is given: the user's, with nothing left to chance.
+
+Paths are absolute, the seed is set, reports come often enough for a progress bar.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..files import atomic_file
+from ..proto.caffe_pb2 import SolverParameter
+from .paths import find
+from .plan import Plan
+from .text import quote, replace_strings, set_fields
+
+logger = logging.getLogger(__name__)
+
+SOLVER = "effective_solver.prototxt"
+_PATHS = ("source", "mean_file")
+_REPORTS = 200  # at least half as many reports come in a run
+
+
+def snapshot_prefix(plan: Plan, output: Path | None) -> Path:
+    """Absolute prefix of the snapshots: in `output`, else where the solver says.
+
+    A solver that says nothing gets a folder `snapshots` beside it.
+    """
+    stated = plan.settings.snapshot_prefix
+    name = "" if stated.endswith("/") else Path(stated).name
+    if output is not None:
+        folder = output
+    elif stated:
+        folder = Path(stated).parent if name else Path(stated)
+    else:
+        folder = plan.solver.parent / "snapshots"
+    return folder.absolute() / (name or "net")
+
+
+def seed_of(settings: SolverParameter, seed: int) -> int:
+    """The solver's own seed, or `seed` if it sets none."""
+    return settings.random_seed if settings.random_seed >= 0 else seed
+
+
+def write_effective(plan: Plan, prefix: Path, seed: int) -> Path:
+    """Write solver and nets into the folder of `prefix`; return the solver.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    literals = {"snapshot_prefix": quote(str(prefix)), "snapshot_after_train": "true"}
+    for field, net in plan.nets.items():
+        literals[field] = quote(str(_write_net(field, net, prefix.parent)))
+    literals["random_seed"] = str(seed_of(plan.settings, seed))
+    literals["display"] = str(_display(plan.settings))
+    if plan.settings.HasField("solver_mode") and plan.settings.solver_mode == SolverParameter.GPU:
+        logger.warning("%s asks for a GPU; this Caffe has none: training on the CPU", plan.solver)
+    literals["solver_mode"] = "CPU"
+    effective = prefix.parent / SOLVER
+    _write(set_fields(plan.solver.read_text(), literals), effective)
+    return effective
+
+
+def _write_net(field: str, net: Path, folder: Path) -> Path:
+    def absolute(path: str) -> str:
+        return str(find(path, net, "file"))
+
+    effective = folder / f"effective_{field}.prototxt"
+    _write(replace_strings(net.read_text(), _PATHS, absolute), effective)
+    return effective
+
+
+def _write(text: str, path: Path) -> None:
+    with atomic_file(path) as partial:
+        partial.write_text(text)
+
+
+def _display(settings: SolverParameter) -> int:
+    """The user's interval of reports, or a shorter one if that makes too few."""
+    often = max(1, settings.max_iter // _REPORTS)
+    if settings.display == 0 or settings.max_iter < settings.display * _REPORTS // 2:
+        return often
+    return settings.display

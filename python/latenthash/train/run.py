@@ -1,0 +1,105 @@
+"""One training run: check, run the engine, keep log, curves and manifest."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engines import Engine, OnStep, Step
+from ..plots import training_curves
+from .effective import seed_of, snapshot_prefix, write_effective
+from .plan import make_plan, require_disk
+from .record import StepLog, write_record
+
+logger = logging.getLogger(__name__)
+
+LOG = "train_log.jsonl"
+CURVES = "training.png"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run has made.
+
+    Attributes:
+        caffemodel: the last weights.
+        manifest: beside it; stage "train".
+        log: JSONL, one object a step.
+        curves: PNG of loss and accuracy.
+        iterations: solver iterations done.
+        final: values of the last test pass, e.g. {"accuracy": 0.98, "loss": 0.1}; empty
+            without a test net.
+    """
+
+    caffemodel: Path
+    manifest: Path
+    log: Path
+    curves: Path
+    iterations: int
+    final: dict[str, float]
+
+
+def train(
+    solver: Path,
+    engine: Engine,
+    weights: Path | None = None,
+    resume: Path | None = None,
+    output: Path | None = None,
+    on_step: OnStep | None = None,
+    seed: int = 0,
+) -> TrainResult:
+    """Train a net by Caffe's solver.
+
+    A relative path in the solver or net counts from the working directory, else from
+    the file's folder and those above it. What was checked and found is logged.
+
+    Args:
+        solver: solver prototxt.
+        engine: runs it.
+        weights: caffemodel to fine-tune; layers are matched by name.
+        resume: solver state to go on from. Caffe then reads the data from its start.
+        output: folder of the run; None takes that of the solver's snapshot_prefix.
+        on_step: called at each report of the solver.
+        seed: taken if the solver sets no random_seed.
+
+    Raises:
+        NetError, DataError: what the solver needs is missing or does not fit.
+        StorageError: no room for the snapshots, or the folder cannot be written.
+        EngineError: the engine died; the message names the snapshot to resume from.
+        TrainingStopped: interrupted; log and curves so far are kept.
+    """
+    plan = make_plan(solver, weights, resume)
+    for line in plan.describe():
+        logger.info("%s", line)
+    prefix = snapshot_prefix(plan, output)
+    require_disk(plan, prefix)
+    effective = write_effective(plan, prefix, seed)
+    log = StepLog(prefix.parent / LOG, plan.start)
+    curves = prefix.parent / CURVES
+    try:
+        caffemodel = engine.train(effective, plan.weights, plan.resume, _Reporter(log, on_step))
+    finally:
+        training_curves(log.path, curves)
+    manifest = write_record(plan, caffemodel, engine.name, seed_of(plan.settings, seed), log.last)
+    return TrainResult(
+        caffemodel, manifest, log.path, curves, plan.settings.max_iter, log.last.get("test", {})
+    )
+
+
+class _Reporter:
+    """Passes steps on to the log and the caller; warns once if the training diverges."""
+
+    def __init__(self, log: StepLog, on_step: OnStep | None) -> None:
+        self._log = log
+        self._on_step = on_step
+        self._diverged = False
+
+    def __call__(self, step: Step) -> None:
+        self._log.add(step)
+        if not self._diverged and not all(map(math.isfinite, step.values.values())):
+            self._diverged = True
+            logger.warning("iteration %d: the loss is not finite; lower base_lr", step.iteration)
+        if self._on_step is not None:
+            self._on_step(step)
