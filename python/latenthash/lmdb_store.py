@@ -160,6 +160,11 @@ class DatumWriter:
             with _write_errors(self.path):
                 self._flush()
 
+    @property
+    def content_hash(self) -> str:
+        """Hash of all keys and Datums so far."""
+        return self._hash.hexdigest()
+
     def _flush(self) -> None:
         while True:
             try:
@@ -179,7 +184,7 @@ class DatumWriter:
     ) -> None:
         if kind is None:
             self._flush()
-            manifest = new_manifest(_STAGE, count=self._count, sha256=self._hash.hexdigest())
+            manifest = new_manifest(_STAGE, count=self._count, sha256=self.content_hash)
             write_manifest(manifest, self._folder / MANIFEST)
 
 

@@ -5,7 +5,7 @@ the same numbers everywhere. Pixels are BGR, as Caffe has them. Safe to call fro
 several threads at once; Pillow frees the interpreter while it decodes and resizes.
 """
 
-from .decoding import MAX_PIXELS, Decoded, decode, probe, read, read_bytes
+from .decoding import MAX_PIXELS, Decoded, decode, fit, probe, read, read_bytes
 from .listing import EXTENSIONS, list_images
 from .preprocess import Preprocess, load, prepare
 
@@ -15,6 +15,7 @@ __all__ = [
     "Decoded",
     "Preprocess",
     "decode",
+    "fit",
     "list_images",
     "load",
     "prepare",

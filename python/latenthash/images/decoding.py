@@ -119,12 +119,27 @@ def probe(source: Path | bytes) -> tuple[int, int, int]:
         return height, width, 1 if image.mode in _GRAY_MODES else 3
 
 
-def warp(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize (H, W, C) uint8 pixels to (height, width) as `decode` does."""
-    gray = pixels.shape[2] == 1
-    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if gray else pixels))
-    warped = np.asarray(_resized(image, size))
-    return warped[:, :, None] if gray else warped
+def fit(
+    pixels: NDArray[np.uint8], channels: int, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Pixels in another number of channels or another size, as `decode` would have them.
+
+    Args:
+        pixels: (H, W, C) uint8, BGR or gray.
+        channels: 3 for BGR, 1 for gray.
+        size: (height, width) to warp to; None keeps the size.
+
+    Returns:
+        (H, W, channels) uint8.
+    """
+    height, width, found = pixels.shape
+    if found == channels and size in (None, (height, width)):
+        return pixels
+    modes = ("L", "L") if found == 1 else ("RGB", "BGR")
+    data = np.ascontiguousarray(pixels)
+    image = Image.frombuffer(modes[0], (width, height), data, "raw", modes[1], 0, 1)
+    image = image.convert("L" if channels == 1 else "RGB")
+    return _array(_resized(image, size) if size else image, channels)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

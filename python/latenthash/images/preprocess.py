@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..proto import read_mean
-from .decoding import decode, warp
+from .decoding import decode, fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def prepare(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.flo
     if pixels.ndim != 3 or pixels.shape[2] != preprocess.channels:
         raise ValueError(f"pixels of shape {pixels.shape} for {preprocess.channels} channels")
     if pixels.shape[:2] != preprocess.resize:
-        pixels = warp(pixels, preprocess.resize)
+        pixels = fit(pixels, preprocess.channels, preprocess.resize)
     window = _centre(preprocess)
     values = pixels[window].transpose(2, 0, 1).astype(np.float32)
     if isinstance(preprocess.mean, np.ndarray) and preprocess.mean.ndim == 3:

@@ -1,0 +1,6 @@
+"""From an image set to what Caffe trains on: LMDBs, mean, labels, lists and a report."""
+
+from .build import build_lmdb
+from .report import DatasetReport
+
+__all__ = ["DatasetReport", "build_lmdb"]

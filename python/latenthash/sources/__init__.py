@@ -1,0 +1,6 @@
+"""Image sets as they come: class folders, list files, MNIST, CIFAR-10, Caltech-101."""
+
+from .base import Sample, Source
+from .detect import open_source
+
+__all__ = ["Sample", "Source", "open_source"]
