@@ -73,7 +73,8 @@ def run(main: Callable[[], int | None]) -> None:
 @contextmanager
 def bar(what: str, unit: str = "image") -> Iterator[Progress]:
     """Progress bar with ETA on stderr; yields the callback that the library calls."""
-    with tqdm(desc=what, unit=unit, file=sys.stderr, delay=0.5, mininterval=0.2) as shown:
+    interval = 0.2 if sys.stderr.isatty() else 10  # a log wants few lines
+    with tqdm(desc=what, unit=unit, file=sys.stderr, delay=0.5, mininterval=interval) as shown:
 
         def update(done: int, total: int) -> None:
             shown.total = total

@@ -39,10 +39,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it replaces `path`.
 
-    On any failure `path` is as it was and the partial folder is gone.
+    On any failure `path` is as it was and the partial folder is gone. What can be made
+    again at once need not be `durable`: it may then be lost with the power, not before.
 
     Raises:
         StorageError: the disk is full or the parent cannot be written.
@@ -56,9 +57,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         partial.mkdir()
         try:
             yield partial
-            for file in sorted(partial.rglob("*")):
-                fsync(file)
-            fsync(partial)
+            if durable:
+                for file in (*partial.rglob("*"), partial):
+                    fsync(file)
             if path.exists():
                 path.rename(old)
             partial.rename(path)
@@ -84,7 +85,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"{path}: the disk is full", "free some room and run again") from error
+            problem = f"{path}: the disk is full"
+            raise StorageError(problem, "free some room and run again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             where = error.filename or path
             raise StorageError(f"{where}: cannot be written", "check its permissions") from error

@@ -17,10 +17,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .files import atomic_file
-from .hamming import Codes, width
-from .manifest import FORMAT, Manifest
+from ..errors import DataError
+from ..files import atomic_file
+from ..hamming import Codes, width
+from ..manifest import FORMAT, Manifest
 
 Features = NDArray[np.float16]
 _CHUNK_BYTES = 1 << 20

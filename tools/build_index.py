@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Code file to index."""
+
+from __future__ import annotations
+
+import _cli  # isort: skip  (first: it finds the project's interpreter)
+
+from pathlib import Path
+
+from latenthash.codes import CodeSet
+from latenthash.index import BucketIndex, build_index
+
+
+def main() -> None:
+    parser = _cli.parser(
+        "Build the index of a code file: images that share a code lie together. "
+        "It becomes the default of search.py.",
+        "python tools/build_index.py codes.h5 run/index",
+    )
+    parser.add_argument("codes", type=Path, help="output of extract.py")
+    parser.add_argument("index", type=Path, help="folder to write; an index there is replaced")
+    _cli.add_json(parser)
+    args = parser.parse_args()
+
+    with CodeSet(args.codes) as codes, _cli.bar("indexing") as progress:
+        build_index(codes, args.index, progress)
+    _cli.remember_index(args.index)
+    facts = BucketIndex(args.index).manifest
+    if args.json:
+        _cli.report_json(
+            {
+                "index": str(args.index),
+                **{key: facts[key] for key in ("images", "buckets", "bits", "dim")},
+            }
+        )
+    else:
+        print(
+            f"{args.index}: {facts['images']} images in {facts['buckets']} buckets, "
+            f"{facts['bits']} bits, {facts['dim']}-d features"
+        )
+
+
+if __name__ == "__main__":
+    _cli.run(main)
