@@ -2,5 +2,6 @@
 
 from .base import Sample, Source
 from .detect import open_source
+from .export import write_class_folders
 
-__all__ = ["Sample", "Source", "open_source"]
+__all__ = ["Sample", "Source", "open_source", "write_class_folders"]

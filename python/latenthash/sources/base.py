@@ -20,7 +20,7 @@ class Sample:
 
     Attributes:
         name: unique within its source.
-        label: class number.
+        label: class number, -1 where unknown.
         path: its file.
         pixels: (H, W, C) uint8, BGR or gray; a view of an array that the set shares.
         split: where the set's own split puts it; None if it has none.
@@ -42,12 +42,14 @@ class Source:
         labels: class names; a sample's label is the place of its name.
         samples: in a fixed order.
         skipped: what was seen to be unusable without opening an image.
+        root: folder that samples' names are relative to; None if they are no files.
     """
 
     kind: str
     labels: list[str]
     samples: list[Sample]
     skipped: list[Skipped] = field(default_factory=list)
+    root: Path | None = None
 
     @property
     def has_split(self) -> bool:

@@ -15,7 +15,9 @@ _LOOKED_FOR = (
 )
 
 
-def open_source(path: Path, root: Path | None = None, background: bool = False) -> Source:
+def open_source(
+    path: Path, root: Path | None = None, background: bool = False, labelled: bool = True
+) -> Source:
     """The image set at `path`.
 
     Args:
@@ -24,6 +26,7 @@ def open_source(path: Path, root: Path | None = None, background: bool = False) 
             folder, or a CSV of pixels and label.
         root: what the paths of a list file are relative to; None for its own folder.
         background: keep Caltech-101's class BACKGROUND_Google.
+        labelled: False takes a folder without class folders too, its images of no class.
 
     Raises:
         DataError: nothing of that kind, or damaged.
@@ -31,6 +34,8 @@ def open_source(path: Path, root: Path | None = None, background: bool = False) 
     if not path.exists():
         raise DataError(f"{path}: no such file or folder", f"give {_LOOKED_FOR}")
     source = _open_folder(path, background) if path.is_dir() else _open_file(path, root)
+    if not labelled and path.is_dir() and (source is None or not source.samples):
+        source = folders.read_images(path)
     if source is None:
         raise DataError(f"{path}: holds no image set", f"looked for {_LOOKED_FOR}")
     if not source.samples:

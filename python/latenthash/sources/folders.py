@@ -34,6 +34,14 @@ def read_class_folders(folder: Path, kind: str = "class folders") -> Source:
     return _collect(kind, folder, [entry.name for entry in classes], [(folder, None)])
 
 
+def read_images(folder: Path) -> Source:
+    """All images below a folder, of no class."""
+    source = Source("images", [], [], root=folder)
+    for file in list_images(folder):
+        _add(source, Sample(file.relative_to(folder).as_posix(), -1, file))
+    return source
+
+
 def read_split_folders(folder: Path) -> Source:
     """As class folders, below train/ and test/ (or val/): the set's own split."""
     parts = [(part, _SPLITS[part.name]) for part in subfolders(folder) if part.name in _SPLITS]
@@ -80,7 +88,7 @@ def _collect(
     kind: str, root: Path, labels: list[str], parts: Iterable[tuple[Path, Split | None]]
 ) -> Source:
     """Samples of every class in every part, named by their path below `root`."""
-    source = Source(kind, labels, [])
+    source = Source(kind, labels, [], root=root)
     for part, split in parts:
         for label, name in enumerate(labels):
             files = list_images(part / name) if (part / name).is_dir() else []
@@ -122,8 +130,8 @@ def read_list(file: Path, root: Path | None) -> Source:
     Raises:
         DataError: a line of another form, or no lines.
     """
-    source = Source("list file", [], [])
     root = root or file.parent
+    source = Source("list file", [], [], root=root)
     first_line: dict[str, int] = {}
     for number, line in enumerate(read_lines(file), 1):
         if not line.strip():
