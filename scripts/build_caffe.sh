@@ -116,7 +116,7 @@ build() {
   LOG=$WORK/log
   source=$(fetch "$WORK") || die "no Caffe sources: is the package index out of reach?" \
     "CAFFE_SRC=DIR builds a source tree that you have"
-  say "building Caffe once: about $((6 / JOBS + 1)) minutes with $JOBS job(s)"
+  say "building Caffe once: about $((5 / JOBS + 1)) minutes, $JOBS files at a time"
   logged cmake -G "Unix Makefiles" -S "$RECIPE" -B "$WORK/build" "${CMAKE_OPTIONS[@]}" \
     -DCAFFE_SRC="$source" -DPython3_EXECUTABLE="$PYTHON"
   logged cmake --build "$WORK/build" --parallel "$JOBS"
