@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -13,6 +14,7 @@ from typing import Literal
 
 import lmdb
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -192,9 +194,12 @@ class DatumWriter:
 def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except lmdb.DiskError as error:
-        raise StorageError(f"{path}: the disk is full", "free some room and run again") from error
     except lmdb.Error as error:
+        # A disk that fills up in the middle of a write is an I/O error to LMDB.
+        full = shutil.disk_usage(path.parent).free < _BATCH_BYTES
+        if full or isinstance(error, lmdb.DiskError):
+            problem = f"{path}: the disk is full"
+            raise StorageError(problem, "free some room and run again") from error
         raise StorageError(f"{path}: {error}", "check the disk") from error
 
 
@@ -283,7 +288,7 @@ class DatumReader:
         datum = Datum()
         try:
             datum.ParseFromString(value)  # type: ignore[arg-type]  # takes any buffer
-        except ValueError as error:  # protobuf's DecodeError
+        except DecodeError as error:
             raise DataError(f"{self.path}: holds something else than Datums", _REBUILD) from error
         return datum
 
