@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latenthash.engines import get_engine
+from latenthash.errors import MismatchError, NetError
+from latenthash.hamming import pack
+from latenthash.manifest import read_manifest, write_manifest
+from latenthash.model import IDENTITY, open_model, stored_model
+from latenthash.proto import write_mean
+from small import BITS, DIM, write_model
+
+
+def test_takes_blobs_and_preprocessing_from_the_files(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    assert (model.feature_blob, model.code_blob) == ("fc7", "latent_sigmoid")
+    assert (model.bits, model.dim) == (BITS, DIM)
+    assert model.preprocess.mean == (90.0, 80.0, 70.0)
+
+
+def test_encode_is_the_blobs_in_half_precision_and_packed(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    batch = np.random.default_rng(0).normal(size=(5, 3, 8, 8)).astype(np.float32)
+    with get_engine("fake").load(model.deploy, model.weights) as net:
+        blobs = net.forward(batch, ["fc7", "latent_sigmoid"])
+        features, codes = model.encode(net, batch)
+    assert (features == blobs["fc7"].astype(np.float16)).all()
+    assert (codes == pack(blobs["latent_sigmoid"] >= 0.5)).all()
+
+
+def test_features_beyond_half_precision_are_cut_not_infinite(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+
+    class Huge:
+        def forward(self, batch: object, blobs: object) -> dict[str, np.ndarray]:
+            return {
+                "fc7": np.full((1, DIM), 1e9, np.float32),
+                "latent_sigmoid": np.full((1, BITS), 0.5, np.float32),
+            }
+
+    features, codes = model.encode(Huge(), np.zeros((1, 3, 8, 8), np.float32))  # type: ignore[arg-type]
+    assert (features == np.float16(65504)).all()
+    assert codes.tolist() == [[0xFF, 0xF0]]
+
+
+def test_identity_changes_with_weights_and_preprocessing_only(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "one").describe()
+    same = write_model(tmp_path / "two").describe()
+    other = write_model(tmp_path / "three", seed=1).describe()
+    assert [model[key] for key in IDENTITY] == [same[key] for key in IDENTITY]
+    assert model["weights_sha256"] != other["weights_sha256"]
+
+
+def with_mean_image(folder: Path, value: float) -> dict[str, object]:
+    model = write_model(folder)
+    write_mean(np.full((3, 8, 8), value, np.float32), folder / "mean.binaryproto")
+    mean = np.full((3, 8, 8), value, np.float32)
+    manifest = model.weights.with_name("small.caffemodel.json")
+    preprocess = type(model.preprocess)(3, (8, 8), (8, 8), mean)
+    content = {**read_manifest(manifest, "train")}
+    content["preprocess"] = preprocess.to_json("mean.binaryproto")
+    write_manifest(content, manifest)
+    return open_model(model.deploy, model.weights).describe()
+
+
+def test_identity_follows_the_mean_image_not_its_place(tmp_path: Path) -> None:
+    one, two, three = (
+        with_mean_image(tmp_path / name, value) for name, value in (("a", 7), ("b", 7), ("c", 8))
+    )
+    assert one["preprocess_sha256"] == two["preprocess_sha256"] != three["preprocess_sha256"]
+
+
+def test_stored_model_refuses_weights_that_changed_or_went(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "trained")
+    description = model.describe()
+    (tmp_path / "index").mkdir()
+    shutil.copy(model.deploy, tmp_path / "index/deploy.prototxt")
+    assert stored_model(description, tmp_path / "index").weights == model.weights
+    with model.weights.open("ab") as file:
+        file.write(b"\x00")
+    with pytest.raises(MismatchError, match="changed"):
+        stored_model(description, tmp_path / "index")
+    model.weights.unlink()
+    with pytest.raises(MismatchError, match=r"small\.caffemodel"):
+        stored_model(description, tmp_path / "index")
+
+
+def test_missing_pieces_are_named(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    with pytest.raises(NetError, match=r"no\.caffemodel: no such file"):
+        open_model(model.deploy, tmp_path / "no.caffemodel")
+    model.weights.with_name("small.caffemodel.json").unlink()
+    with pytest.raises(NetError, match=r"no small\.caffemodel\.json beside it"):
+        open_model(model.deploy, model.weights)
+
+
+def test_a_net_of_another_input_is_refused(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    model.deploy.write_text(model.deploy.read_text().replace("dim: 8 dim: 8", "dim: 9 dim: 9"))
+    with pytest.raises(MismatchError, match=r"\(3, 9, 9\).*\(3, 8, 8\)"):
+        open_model(model.deploy, model.weights)
+
+
+def test_a_net_without_a_latent_layer_is_refused(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    model.deploy.write_text(model.deploy.read_text().replace("latent", "fc8"))
+    with pytest.raises(NetError, match="latent"):
+        open_model(model.deploy, model.weights)
