@@ -29,14 +29,8 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, help="folder for snapshots, log, curves; else the solver's own"
     )
     parser.add_argument("--seed", type=int, default=0, help="taken if the solver sets none")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        help="BLAS threads; all free cores (LATENTHASH_THREADS) if not given. "
-        "More threads than free cores make training many times slower",
-    )
-    parser.add_argument("--engine", default="caffe", help="what executes the solver")
-    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
+    _cli.add_engine(parser)
+    _cli.add_json(parser)
     return parser.parse_args()
 
 

@@ -46,9 +46,9 @@ def _draw_losses(axes: Axes, steps: list[dict[str, Any]]) -> None:
     if len(values) > 2:
         axes.plot(iterations, smooth(values), color=_BLUE, linewidth=2, label="training, smoothed")
     for name in _names(steps, "test", "loss"):
-        axes.plot(
-            *_curve(steps, "test", name), color=_ORANGE, marker="o", markersize=4, label="test"
-        )
+        iterations, values = _curve(steps, "test", name)
+        label = f"test, {values[-1]:.3g} at the end"
+        axes.plot(iterations, values, color=_ORANGE, marker="o", markersize=4, label=label)
     axes.set_ylabel("loss")
     _finish(axes)
 
@@ -56,7 +56,8 @@ def _draw_losses(axes: Axes, steps: list[dict[str, Any]]) -> None:
 def _draw_accuracies(axes: Axes, steps: list[dict[str, Any]]) -> None:
     for name in _names(steps, "test", "accuracy"):
         iterations, values = _curve(steps, "test", name)
-        axes.plot(iterations, 100 * values, color=_GREEN, marker="o", markersize=4, label=name)
+        label = f"{name}, {values[-1]:.1%} at the end"
+        axes.plot(iterations, 100 * values, color=_GREEN, marker="o", markersize=4, label=label)
     axes.set_ylabel("test accuracy (%)")
     axes.set_xlabel("iteration")
     _finish(axes)

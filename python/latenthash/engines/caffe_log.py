@@ -16,7 +16,7 @@ from .base import Step
 _GLOG = re.compile(r"^([IWEF])\d{4,8} \d\d:\d\d:\d\d\.\d+ +\d+ (\S+:\d+)\] ?(.*)$")
 _LOSS = re.compile(r"^Iteration (\d+)(?: \(.*\))?, loss = (\S+)")
 _RATE = re.compile(r"^Iteration (\d+), lr = (\S+)")
-_TESTING = re.compile(r"^Iteration (\d+), Testing net \(#(\d+)\)")
+_EVALUATION = re.compile(r"^Iteration (\d+), Testing net \(#(\d+)\)")
 _OUTPUT = re.compile(r"^ *(Train|Test) net output #\d+: (\S+) = (\S+)")
 _SNAPSHOT = re.compile(r"^Snapshotting (?:solver state )?to (?:binary proto|HDF5) file (.+)$")
 
@@ -38,7 +38,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Testing:
+class Evaluation:
     """A pass over test net number `net` begins."""
 
     iteration: int
@@ -69,7 +69,7 @@ class Fatal:
     message: str
 
 
-Event = Loss | Rate | Testing | Output | Snapshot | Fatal
+Event = Loss | Rate | Evaluation | Output | Snapshot | Fatal
 
 
 def parse(line: str) -> Event | None:
@@ -84,8 +84,8 @@ def parse(line: str) -> Event | None:
         return Loss(int(found[1]), float(found[2]))
     if found := _RATE.match(message):
         return Rate(int(found[1]), float(found[2]))
-    if found := _TESTING.match(message):
-        return Testing(int(found[1]), int(found[2]))
+    if found := _EVALUATION.match(message):
+        return Evaluation(int(found[1]), int(found[2]))
     if found := _OUTPUT.match(message):
         return Output(found[1].lower(), found[2], float(found[3]))
     if found := _SNAPSHOT.match(message):
@@ -135,7 +135,7 @@ class StepReader:
         if isinstance(event, Loss):
             self._report, self._prefix = _Report(event.iteration, "train"), ""
             self._report.add("loss", event.value)
-        elif isinstance(event, Testing):
+        elif isinstance(event, Evaluation):
             self._report = _Report(event.iteration, "test")
             self._prefix = f"net{event.net}/" if event.net else ""
 
@@ -191,7 +191,7 @@ def fatal_error(fatal: Fatal, what: str) -> LatentHashError:
         fatal: the line.
         what: the file or work that Caffe died on.
     """
-    message = re.sub(r"\s+", " ", fatal.message).removesuffix(" ").rstrip(".")
+    message = re.sub(r"\s+", " ", fatal.message).partition(" (known types:")[0].rstrip(" .")
     for pattern, kind, remedy in _CAUSES:
         if re.search(pattern, message):
             return kind(f"{what}: {message}", remedy)

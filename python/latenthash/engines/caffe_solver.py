@@ -38,7 +38,8 @@ def solve(
     with storage_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("ab" if resume else "wb")
-    with file, _Run(_start(solver, weights, resume, threads), file) as run:
+    process = _start(solver, weights, resume, threads)
+    with storage_errors(log), file, _Run(process, file) as run:
         try:
             run.follow(StepReader(settings.max_iter), on_step)
         except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from .text import quote, replace_strings, set_fields
 logger = logging.getLogger(__name__)
 
 SOLVER = "effective_solver.prototxt"
+DEPLOY = "deploy.prototxt"
 _PATHS = ("source", "mean_file")
 _REPORTS = 200  # at least half as many reports come in a run
 
@@ -68,6 +69,17 @@ def _write_net(field: str, net: Path, folder: Path) -> Path:
     effective = folder / f"effective_{field}.prototxt"
     _write(replace_strings(net.read_text(), _PATHS, absolute), effective)
     return effective
+
+
+def copy_deploy(plan: Plan, folder: Path) -> Path | None:
+    """Copy the deploy net that lies beside the train net, if one does, to the snapshots."""
+    net = plan.nets.get("net") or plan.nets["train_net"]
+    deploy, copy = net.with_name(DEPLOY), folder / DEPLOY
+    if not deploy.is_file():
+        return None
+    if deploy.resolve() != copy.resolve():
+        _write(deploy.read_text(), copy)
+    return copy
 
 
 def _write(text: str, path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -74,14 +73,26 @@ def _number(value: float) -> float | None:
 
 
 def write_record(
-    plan: Plan, caffemodel: Path, engine: str, seed: int, last: dict[str, dict[str, float]]
+    plan: Plan,
+    caffemodel: Path,
+    deploy: Path | None,
+    engine: str,
+    seed: int,
+    last: dict[str, dict[str, float]],
 ) -> Path:
-    """Write the manifest beside the caffemodel, and copies of its mean and deploy net.
+    """Write the manifest beside the caffemodel, and a copy of the mean image.
+
+    Args:
+        plan: of the run.
+        caffemodel: its outcome.
+        deploy: the deploy net in the same folder, if there is one.
+        engine: name of the engine.
+        seed: the solver's.
+        last: values of the latest step of each phase.
 
     Raises:
         StorageError: the disk is full.
     """
-    deploy = _copy_deploy(plan, caffemodel.parent)
     manifest = new_manifest(
         STAGE,
         engine=engine,
@@ -131,16 +142,3 @@ def _preprocess(plan: Plan, caffemodel: Path) -> dict[str, Any] | None:
     mean = caffemodel.with_name(caffemodel.name + ".mean.binaryproto")
     write_mean(preprocess.mean, mean)
     return preprocess.to_json(mean.name)
-
-
-def _copy_deploy(plan: Plan, folder: Path) -> Path | None:
-    """Copy the deploy net that lies beside the train net, if one does."""
-    net = plan.nets.get("net") or plan.nets["train_net"]
-    deploy = net.with_name("deploy.prototxt")
-    if not deploy.is_file():
-        return None
-    copy = folder / deploy.name
-    if not (copy.exists() and os.path.samefile(copy, deploy)):  # noqa: PTH121
-        with atomic_file(copy) as partial:
-            partial.write_bytes(deploy.read_bytes())
-    return copy

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engines import Engine, OnStep, Step
+from ..errors import NetError, StorageError
 from ..plots import training_curves
-from .effective import seed_of, snapshot_prefix, write_effective
-from .plan import make_plan, require_disk
+from ..weights import Fit, fit, read_weights
+from .effective import copy_deploy, seed_of, snapshot_prefix, write_effective
+from .plan import Plan, make_plan, require_disk
 from .record import StepLog, write_record
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ def train(
 
     Raises:
         NetError, DataError: what the solver needs is missing or does not fit.
-        StorageError: no room for the snapshots, or the folder cannot be written.
+        StorageError: no room for the snapshots, or they could not be written whole.
         EngineError: the engine died; the message names the snapshot to resume from.
         TrainingStopped: interrupted; log and curves so far are kept.
     """
@@ -76,16 +78,31 @@ def train(
     prefix = snapshot_prefix(plan, output)
     require_disk(plan, prefix)
     effective = write_effective(plan, prefix, seed)
+    deploy = copy_deploy(plan, prefix.parent)
     log = StepLog(prefix.parent / LOG, plan.start)
     curves = prefix.parent / CURVES
     try:
         caffemodel = engine.train(effective, plan.weights, plan.resume, _Reporter(log, on_step))
     finally:
         training_curves(log.path, curves)
-    manifest = write_record(plan, caffemodel, engine.name, seed_of(plan.settings, seed), log.last)
+    _require_whole(plan, caffemodel)
+    seed = seed_of(plan.settings, seed)
+    manifest = write_record(plan, caffemodel, deploy, engine.name, seed, log.last)
     return TrainResult(
         caffemodel, manifest, log.path, curves, plan.settings.max_iter, log.last.get("test", {})
     )
+
+
+def _require_whole(plan: Plan, caffemodel: Path) -> None:
+    """Caffe does not notice when a full disk cuts off the end of its snapshot."""
+    try:
+        result = fit(plan.train, read_weights(caffemodel))
+    except NetError as error:
+        result = Fit(conflicting=[error.problem])
+    if result.conflicting or result.fresh:
+        raise StorageError(
+            f"{caffemodel}: was not written whole", "is the disk full? resume from a snapshot"
+        )
 
 
 class _Reporter:
