@@ -27,6 +27,7 @@ setup:  ## install all that is needed; demo and test do it by themselves
 	@scripts/setup.sh
 
 demo: .venv/ready  ## train, index and search: 5,000 digits, or IMAGES=DIR of class folders
+	@$(if $(IMAGES),,scripts/01_get_data.sh mnist5k)
 	@$(VENV)/python tools/demo.py $(if $(IMAGES),--images "$(IMAGES)")
 
 # BLAS threads of tests that run side by side with others steal each other's time.

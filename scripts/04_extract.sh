@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Step 4: images to features and codes.
+# shellcheck source=scripts/_walk.sh
+. "$(dirname "$0")/_walk.sh"
+walk "Gives every training image (the database) and every validation image (the queries) a
+feature and a binary code." scripts/05_build_index.sh "$@"
+need "$RUN/dataset/train.txt" 02_build_lmdb.sh
+need "$MODEL/solver.prototxt" 03_train.sh
+WEIGHTS=$(find "$MODEL" -name '*_iter_*.caffemodel' | sort -V | tail -n 1)
+need "${WEIGHTS:-$MODEL/*.caffemodel}" 03_train.sh
+
+IMAGES=$(images_folder)
+for PART in train val; do
+  $PYTHON tools/extract.py "$RUN/dataset/$PART.txt" --root "$IMAGES" \
+    --net "$MODEL/deploy.prototxt" --weights "$WEIGHTS" -o "$MODEL/$PART.h5"
+done
