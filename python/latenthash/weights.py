@@ -65,12 +65,21 @@ def _read_hdf5(path: Path) -> Weights:
         raise NetError(f"{path}: no such file", "check the path")
     try:
         with h5py.File(path, "r") as file:
-            return {name: _datasets(group) for name, group in file["data"].items() if len(group)}
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            return {name: _datasets(group) for name, group in _groups(file) if len(group)}
+    except (OSError, ValueError, TypeError) as error:
         raise NetError(
             f"{path}: is no whole HDF5 file of Caffe's weights ({error})",
             "fetch or train the weights again",
         ) from error
+
+
+def _groups(file: h5py.File) -> list[tuple[str, h5py.Group]]:
+    data = file.get("data")
+    if not isinstance(data, h5py.Group):
+        raise ValueError("no group /data")
+    if strange := [name for name, item in data.items() if not isinstance(item, h5py.Group)]:
+        raise ValueError(f"/data/{strange[0]} is no group")
+    return list(data.items())
 
 
 def _datasets(group: h5py.Group) -> list[NDArray[np.float32]]:
