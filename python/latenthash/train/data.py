@@ -79,7 +79,7 @@ def _read(layer: LayerParameter, net: Path, phase: str) -> Data:
         labels=labels,
         encoded=encoded,
         content_hash=content_hash,
-        preprocess=_preprocess(transform, shape, mean_file, encoded, where),
+        preprocess=_preprocess(transform, shape, mean_file, where),
     )
 
 
@@ -94,7 +94,6 @@ def _preprocess(
     transform: TransformationParameter,
     shape: tuple[int, int, int],
     mean_file: Path | None,
-    encoded: bool,
     where: str,
 ) -> Preprocess:
     channels, height, width = shape
@@ -105,13 +104,6 @@ def _preprocess(
             "lower crop_size, or build the LMDB with larger images",
         )
     mean = _mean(transform, shape, mean_file, where)
-    if encoded and isinstance(mean, np.ndarray) and crop and (crop, crop) != (height, width):
-        # Some of Caffe's forks demand here that the mean has the crop's size.
-        values = " ".join(f"mean_value: {value:.3f}" for value in mean.mean(axis=(1, 2)))
-        raise NetError(
-            f"{where}: Caffe cannot crop encoded images and subtract a mean file",
-            f"put {values} in place of mean_file, or build the LMDB with --encode raw",
-        )
     size = (crop, crop) if crop else (height, width)
     return Preprocess(channels, (height, width), size, mean, transform.scale)
 
