@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import tiny
-from caffe_oracle import start_caffe
+from caffe_oracle import run_caffe
 from latenthash.engines import Step, TrainingStopped, get_engine
 from latenthash.errors import DataError, LatentHashError, NetError, StorageError
 from latenthash.files import sha256
-from latenthash.images import Preprocess
+from latenthash.images import Preprocess, prepare
+from latenthash.lmdb_store import DatumReader
 from latenthash.manifest import read_manifest
 from latenthash.proto import write_mean
 from latenthash.train import make_plan, train
@@ -178,21 +179,6 @@ def test_mean_file_and_values(folder):
     write_mean(np.zeros((1, 8, 8), np.float32), Path("mean.binaryproto"))
     tiny.write_net(folder, transform='mean_file: "mean.binaryproto" mean_value: 1')
     refused(NetError, "mean_file and mean_value")
-
-
-@pytest.mark.caffe
-def test_encoded_images_cropped_with_a_mean_file(folder):
-    """Refused because Caffe would abort."""
-    mean = np.full((1, 8, 8), 7.25, np.float32)
-    write_mean(mean, Path("mean.binaryproto"))
-    tiny.write_net(folder, transform='crop_size: 6 mean_file: "mean.binaryproto"')
-    assert plan().data[0].preprocess.crop == (6, 6)  # raw images: fine
-    for name in ("train_lmdb", "val_lmdb"):
-        shutil.rmtree(name)
-        tiny.write_lmdb(Path(name), 20, encoding="png")
-    refused(NetError, "encoded images and subtract a mean file - put mean_value: 7.250 in place")
-    done = start_caffe("_net = __import__('_caffe').Net('net.prototxt', 1); _net._forward(0, 1)")
-    assert done.returncode < 0, "this Caffe can do it after all"
 
 
 def test_weights(folder):
@@ -375,6 +361,37 @@ def test_end_to_end(folder, caplog):
     with engine.load(Path("run/deploy.prototxt"), result.caffemodel) as net:
         batch = np.zeros((2, 1, 8, 8), np.float32)
         assert net.forward(batch, ["codes"])["codes"].shape == (2, 8)
+
+
+_DATA = """
+import numpy as np, _caffe
+net = _caffe.Net("net.prototxt", 1)
+net._forward(0, 0)
+np.save("fed.npy", net._blobs[0].data)
+"""
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+@pytest.mark.parametrize("mean", ["file", "values", None])
+def test_extraction_feeds_what_the_test_phase_fed(folder, channels, encoding, mean):
+    """The preprocessing in the plan, on the LMDB's images, against Caffe's Data layer.
+
+    Encoded images with a crop and a mean file need the check that our build lifts.
+    """
+    for name in ("train_lmdb", "val_lmdb"):
+        shutil.rmtree(name)
+        tiny.write_lmdb(Path(name), 10, channels=channels, encoding=encoding)
+    image = np.random.default_rng(1).random((channels, 8, 8)).astype(np.float32) * 200
+    write_mean(image, Path("mean.binaryproto"))
+    means = {"file": 'mean_file: "mean.binaryproto"', "values": "mean_value: 9.5", None: ""}
+    tiny.write_net(folder, transform=f"crop_size: 5 scale: 0.25 {means[mean]}")
+    preprocess = plan().data[1].preprocess
+    with DatumReader(Path("val_lmdb")) as reader:
+        ours = [prepare(pixels.transpose(1, 2, 0), preprocess) for _, pixels, _ in reader]
+    run_caffe(_DATA, cwd=folder)
+    np.testing.assert_array_equal(np.stack(ours), np.load("fed.npy"))
 
 
 @pytest.mark.caffe

@@ -174,6 +174,12 @@ _CAUSES: list[tuple[str, type[LatentHashError], str]] = [
         "build the LMDB again with build_lmdb.py and set backend: LMDB",
     ),
     (
+        r"cv_cropped_image",
+        DataError,
+        "this Caffe cannot crop encoded images and subtract a mean file; build it with "
+        "scripts/build_caffe.sh, or set mean_value instead",
+    ),
+    (
         r"Could not decode|encoded|datum_(channels|height|width)|data_mean_|input_(height|width)",
         DataError,
         "build the LMDB and its mean again with build_lmdb.py",

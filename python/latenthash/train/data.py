@@ -33,7 +33,6 @@ class Data:
         tops: blobs that it makes: images, labels.
         shape: (C, H, W) of the first image as stored.
         labels: (count,) int32.
-        encoded: whether images are stored as image files.
         content_hash: of the LMDB's manifest; None without one.
         preprocess: what a centre crop of an image goes through.
     """
@@ -44,7 +43,6 @@ class Data:
     tops: tuple[str, ...]
     shape: tuple[int, int, int]
     labels: NDArray[np.int32]
-    encoded: bool
     content_hash: str | None
     preprocess: Preprocess
 
@@ -68,7 +66,7 @@ def _read(layer: LayerParameter, net: Path, phase: str) -> Data:
     source = find(param.source, net, "LMDB")
     with DatumReader(source, _channels(transform)) as reader:
         shape, labels = reader.shape, reader.labels()
-        encoded, content_hash = reader.encoded, reader.content_hash
+        content_hash = reader.content_hash
     mean_file = find(transform.mean_file, net, "mean file") if transform.mean_file else None
     return Data(
         name=layer.name,
@@ -77,7 +75,6 @@ def _read(layer: LayerParameter, net: Path, phase: str) -> Data:
         tops=tuple(layer.top),
         shape=shape,
         labels=labels,
-        encoded=encoded,
         content_hash=content_hash,
         preprocess=_preprocess(transform, shape, mean_file, where),
     )
