@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -124,4 +125,4 @@ def test_all_steps_on_a_folder_of_images(tree: Path, images: Path) -> None:
     for name in STEPS:
         code, output = step(tree, name, str(images), BITS="12", LATENTHASH_THREADS="1")
         assert code == 0, output
-    assert "mAP at 1000  1.0000" in output
+    assert re.search(r"^mAP at 48 +1\.0000$", output, re.M)  # 48 of the 60 are searched
