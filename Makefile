@@ -44,7 +44,7 @@ lint: .venv/ready  ## check style, types, layers and shell scripts
 	@$(VENV)/ruff format --check
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
-	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 
 proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 	@$(VENV)/python -m pip install -q --disable-pip-version-check -e '.[proto]'
