@@ -222,10 +222,7 @@ class DatumReader:
         try:
             self._check_size()
             self._channels = channels
-            first = self._first()
-            self.encoded: bool = first.encoded
-            """Whether the first image is stored as an image file, e.g. a JPEG."""
-            self._channels, *size = self._pixels(first).shape
+            self._channels, *size = self._pixels(self._first()).shape
             self.shape: tuple[int, int, int] = (self._channels, size[0], size[1])
             """(C, H, W) of the first image."""
         except BaseException:
