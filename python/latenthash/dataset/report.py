@@ -129,7 +129,7 @@ def draw_histogram(
     axes.bar(places, train_counts, 0.8, color=_TRAIN_COLOUR, label="training")
     axes.bar(places, val_counts, 0.8, train_counts, color=_VAL_COLOUR, label="validation")
     if named:
-        shown = [_printable(name) for name in labels]
+        shown = [_printable(label, name) for label, name in enumerate(labels)]
         upright = max(map(len, shown)) * count > 60
         axes.set_xticks(places, shown, rotation=90 if upright else 0, fontsize=8)
     else:
@@ -144,7 +144,12 @@ def draw_histogram(
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def _printable(name: str, longest: int = 24) -> str:
-    """A name that a font can draw: cut, no formulas, no broken characters."""
-    clean = name.encode("utf-8", "replace").decode().replace("$", r"\$")
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+def _printable(label: int, name: str, longest: int = 24) -> str:
+    """A name cut to what fits, or the label where the font lacks a letter of it."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    if not all(font.get_char_index(ord(letter)) for letter in name):
+        return str(label)
+    short = name if len(name) <= longest else name[: longest - 1] + "…"
+    return short.replace("$", r"\$")  # else it would be a formula
