@@ -227,6 +227,31 @@ def test_a_jpeg_that_fits_is_handed_on_as_it_is() -> None:
     assert read(gray, 1).jpeg == gray
 
 
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_short_way_for_jpegs_ends_where_the_general_way_does(data: st.DataObject) -> None:
+    channels = data.draw(st.sampled_from([1, 3]))
+    image = photo().convert("L") if data.draw(st.booleans()) else photo()
+    options = {"progressive": data.draw(st.booleans()), "comment": b"c" * 20}
+    exif = Image.Exif()
+    exif[0x0112] = data.draw(st.sampled_from([1, 3]))
+    if data.draw(st.booleans()):
+        options["exif"] = exif
+    file = bytearray(jpeg(image, **options))
+    for _ in range(data.draw(st.integers(0, 2))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+    results = []
+    for size in ((30, 40), None):  # without a size the general way is taken
+        try:
+            results.append(decode(bytes(file), channels, size))
+        except ImageError as error:
+            results.append(error.problem)
+    if isinstance(results[0], str) or isinstance(results[1], str):
+        assert results[0] == results[1]
+    elif results[1].shape == results[0].shape:
+        assert np.array_equal(*results)
+
+
 def test_prepare_is_caffes_transform() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)

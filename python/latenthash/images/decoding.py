@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import struct
 import warnings
@@ -30,6 +31,7 @@ from PIL import (
 )
 
 from ..errors import ImageError
+from .jpeg import exact_jpeg
 
 MAX_PIXELS = 250_000_000
 MAX_BYTES = 1 << 30
@@ -96,6 +98,9 @@ def decode(
 def read(source: Path | bytes, channels: int = 3, size: tuple[int, int] | None = None) -> Decoded:
     """As `decode`, with the JPEG that can stand for the pixels if there is one."""
     data = source if isinstance(source, bytes) else read_bytes(source)
+    exact = exact_jpeg(data, channels, size) if size else None
+    if exact is not None:
+        return Decoded(_array(exact, channels), data)
     with _open(data) as image, _reasons(image.format or ""):
         orientation = _orientation(image)
         original = image.mode, image.size
@@ -154,12 +159,15 @@ def read_bytes(path: Path) -> bytes:
         ImageError: no regular file, too large, or it cannot be read.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise ImageError("not a file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"a file of {status.st_size / 1e6:,.0f} MB")
-        return path.read_bytes()
+        # Opening a pipe the ordinary way would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not a file")
+            if status.st_size > MAX_BYTES:
+                raise ImageError(f"a file of {status.st_size / 1e6:,.0f} MB")
+            return file.readall()
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise ImageError("broken link" if path.is_symlink() else "no such file") from error
