@@ -161,13 +161,15 @@ def read_bytes(path: Path) -> bytes:
     try:
         # Opening a pipe the ordinary way would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError("not a file")
             if status.st_size > MAX_BYTES:
                 raise ImageError(f"a file of {status.st_size / 1e6:,.0f} MB")
-            return file.readall()
+            return os.read(descriptor, status.st_size)  # whole: MAX_BYTES is below 2 GiB
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise ImageError("broken link" if path.is_symlink() else "no such file") from error
