@@ -82,3 +82,17 @@ def test_a_folder_that_holds_no_images_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         Demo(tmp_path / "demo", get_engine("fake")).run(tmp_path / "empty", "x")
+
+
+def test_photos_of_no_class_are_told_apart_by_their_crops(tmp_path: Path) -> None:
+    photos = write_images(tmp_path / "images", per_class=12) / "red"
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8")
+    report = Demo(tmp_path / "demo", get_engine("fake")).run(photos, "photos")
+    assert report["net"] == "quick_48"
+    assert (report["classes"], report["database_images"]) == (13, 12)
+    assert report["queries"] == 12 * 8
+    with CodeSet(tmp_path / "demo/database.h5") as database:
+        assert sorted(database.names) == sorted(f"{number}.png" for number in range(12))
+    with CodeSet(tmp_path / "demo/queries.h5") as queries:
+        for name, label in zip(queries.names, queries.labels.tolist(), strict=True):
+            assert int(name.split("/")[0]) == label

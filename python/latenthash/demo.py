@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,10 +27,11 @@ from .index import SearchOptions, build_index
 from .model import HashModel, open_model
 from .nets import NETS, NetFamily, build, write_net
 from .progress import Progress, silent
-from .search import Answer, Searcher
+from .search import Answer, Hit, Searcher
 from .sheets import Cell, Row, contact_sheet
-from .sources import Sample, open_source, write_class_folders
+from .sources import Sample, Source, open_source, write_class_folders
 from .train import train
+from .views import write_views
 
 BITS = 48
 SEED = 0
@@ -38,6 +39,10 @@ VAL_FRACTION = 0.2
 _SHOWN = 8  # rows of the contact sheet
 _DIGIT_SIDE = 32  # gray images up to this side are taken for digits
 _LOOKED_AT = 50  # images whose headers tell what kind they are
+# Photos of no class are trained on by their crops:
+_MOST_EXEMPLARS = 1000
+_TRAINING_VIEWS = 10_000  # of all together, but
+_FEWEST_VIEWS, _MOST_VIEWS = 10, 40  # of each
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 
@@ -63,10 +68,11 @@ class Demo:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, images: Path, name: str) -> dict[str, Any]:
-        """Go from a folder of class folders to a report.
+        """Go from images to a report.
 
         Args:
-            images: class folders, or a CSV of pixels and labels.
+            images: class folders; or photos of no class, which are then told apart by
+                their crops; or a CSV of pixels and labels.
             name: of the data set, for the report.
 
         Returns:
@@ -75,15 +81,20 @@ class Demo:
         Raises:
             LatentHashError: any stage's; what earlier stages made stays.
         """
-        images = self._unpacked(images)
-        family = choose_family(open_source(images).samples)
-        dataset = self._dataset(images, family)
+        source = self._as_files(images)
+        if source.labels:
+            training, photos = source, None
+        else:
+            training, photos = self._views(source)
+        family = choose_family(training.samples)
+        dataset = self._dataset(training, family)
         model = self._train(family, dataset)
-        database, queries = (self._extract(model, images, part) for part in ("train", "val"))
+        queries = self._extract(model, self._split(training, "val"), "queries.h5")
+        database = self._extract(model, photos or self._split(training, "train"), "database.h5")
         index = self._index(database)
         with self._stage("evaluate") as progress, CodeSet(database) as d, CodeSet(queries) as q:
             measures = evaluate(d, q, 1000, progress)
-        answers = self._search(index, queries, images)
+        answers = self._search(index, queries)
         report = self._report(name, family, dataset, measures, answers)
         with atomic_file(self.output / "report.json") as partial:
             partial.write_text(json.dumps(report, indent=1) + "\n")
@@ -96,19 +107,34 @@ class Demo:
             yield progress
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begin
 
-    def _unpacked(self, images: Path) -> Path:
+    def _as_files(self, images: Path) -> Source:
         """Images as files, so that each can be looked at and searched with."""
         if images.is_dir():
-            return images
-        folder = self.output / "images"
+            return open_source(images, labelled=False)
         with self._stage("unpack") as progress:
-            write_class_folders(open_source(images), folder, progress)
-        return folder
+            folder = write_class_folders(open_source(images), self.output / "images", progress)
+        return open_source(folder)
 
-    def _dataset(self, images: Path, family: NetFamily) -> DatasetReport:
+    def _views(self, source: Source) -> tuple[Source, Source]:
+        """Class folders of crops to train on, and the photos that they show, to search."""
+        source = _some_first(source, _MOST_EXEMPLARS)
+        exemplars = replace(source, samples=source.samples[:_MOST_EXEMPLARS])
+        views = _TRAINING_VIEWS // len(exemplars.samples)
+        views = min(max(views, _FEWEST_VIEWS), _MOST_VIEWS)
+        with self._stage("crop views") as progress:
+            folder = self.output / "views"
+            write_views(exemplars, folder, views=views, side=NETS["quick"].resize, seed=SEED,
+                        on_progress=progress)  # fmt: skip
+        return open_source(folder), source
+
+    def _split(self, training: Source, part: str) -> Source:
+        return open_source(self.output / f"dataset/{part}.txt", root=training.root)
+
+    def _dataset(self, training: Source, family: NetFamily) -> DatasetReport:
+        assert training.root is not None  # its samples are files
         with self._stage("build LMDBs") as progress:
             return build_lmdb(
-                images,
+                training.root,
                 self.output / "dataset",
                 resize=(family.resize, family.resize),
                 gray=family.channels == 1,
@@ -141,25 +167,26 @@ class Demo:
         result.curves.replace(self.output / "training.png")
         return open_model(folder / "deploy.prototxt", result.caffemodel)
 
-    def _extract(self, model: HashModel, images: Path, part: str) -> Path:
-        source = open_source(self.output / f"dataset/{part}.txt", root=images)
-        output = self.output / {"train": "database.h5", "val": "queries.h5"}[part]
+    def _extract(self, model: HashModel, source: Source, name: str) -> Path:
         with self._stage("extract") as progress:
-            return extract(source, model, self.engine, output, on_progress=progress).output
+            return extract(
+                source, model, self.engine, self.output / name, on_progress=progress
+            ).output
 
     def _index(self, database: Path) -> Path:
         with self._stage("index") as progress, CodeSet(database) as codes:
             return build_index(codes, self.output / "index", progress)
 
-    def _search(self, index: Path, queries: Path, images: Path) -> list[Answer]:
+    def _search(self, index: Path, queries: Path) -> list[Answer]:
         """Ask a spread of the queries, as files; draw the first few."""
-        with CodeSet(queries) as codes:
-            names, labels = codes.names, [codes.manifest["classes"][n] for n in codes.labels]
+        with CodeSet(queries) as codes, CodeSet(self.output / "database.h5") as database:
+            names, root = codes.names, Path(codes.manifest["root"])
+            labels = [database.manifest["classes"][number] for number in codes.labels]
         chosen = np.random.default_rng(SEED).permutation(len(names))[:100]
         with self._stage("search") as progress, Searcher(index, self.engine) as searcher:
             answers = []
             for number in chosen:
-                answers.append(searcher.search(images / names[number], SearchOptions()))
+                answers.append(searcher.search(root / names[number], SearchOptions()))
                 progress(len(answers), len(chosen))
             truth = [labels[number] for number in chosen]
             _draw(searcher, answers[:_SHOWN], truth, self.output / "results.png")
@@ -192,6 +219,14 @@ class Demo:
         }
 
 
+def _some_first(source: Source, count: int) -> Source:
+    """`count` random photos first, then the rest; each one a class of its own."""
+    order = np.random.default_rng(SEED).permutation(len(source.samples))
+    order = np.concatenate([np.sort(order[:count]), np.sort(order[count:])])
+    samples = [replace(source.samples[old], label=new) for new, old in enumerate(order.tolist())]
+    return replace(source, samples=samples, labels=[sample.name for sample in samples])
+
+
 def choose_family(samples: list[Sample]) -> NetFamily:
     """LeNet for small gray images, the quick colour net for anything else."""
     for sample in samples[:: max(1, len(samples) // _LOOKED_AT)]:
@@ -205,21 +240,22 @@ def choose_family(samples: list[Sample]) -> NetFamily:
 
 
 def _draw(searcher: Searcher, answers: list[Answer], truth: list[str], path: Path) -> None:
-    rows = [
-        Row(
-            Cell(Path(answer.query), label),
-            [
-                Cell(
-                    searcher.image_path(hit.name),
-                    f"{hit.label}  {hit.distance:.3g}",
-                    hit.label == label,
-                )
-                for hit in answer.hits
-            ],
+    """A row an answer. Where every image is its own class, another one is not wrong."""
+    alone = len(set(searcher.index.labels(np.arange(len(searcher.index))))) == len(searcher.index)
+
+    def cell(hit: Hit, label: str) -> Cell:
+        caption = f"{Path(hit.label).stem if alone else hit.label}\n{hit.distance:.3g}"
+        right = hit.label == label
+        return Cell(
+            searcher.image_path(hit.name), caption, True if right else None if alone else False
         )
+
+    rows = [
+        Row(Cell(Path(answer.query), f"query\n{label}"), [cell(hit, label) for hit in answer.hits])
         for answer, label in zip(answers, truth, strict=False)
     ]
-    contact_sheet(rows, path, "Queries (left) and their nearest images: label and distance")
+    title = "Queries and their nearest images, with class and distance"
+    contact_sheet(rows, path, "Crops, and the photos nearest to each" if alone else title)
 
 
 def _median_ms(answers: list[Answer], phases: tuple[str, ...]) -> float:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, NEUTRAL = "#1a9641", "#d7191c", "#555555"
 _THUMB = 1.1  # inches
-_CAPTION = 0.28
+_CAPTION = 0.38
+_LETTERS = 15  # that fit below a picture
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cell:
 
     Attributes:
         path: image file; one that cannot be read shows its reason.
-        caption: a short line below it.
+        caption: below it, one or two lines; cut to what fits.
         right: True draws a green frame, False a red one, None none.
     """
 
@@ -86,7 +87,8 @@ def _draw(figure: Figure, cell: Cell, box: tuple[float, float, float, float]) ->
     colour = {True: RIGHT, False: WRONG, None: NEUTRAL}[cell.right]
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=0.8 if cell.right is None else 2.5)
-    axes.set_xlabel(_shortened(cell.caption), fontsize=7, color=colour, labelpad=3)
+    caption = "\n".join(_shortened(line) for line in cell.caption.split("\n"))
+    axes.set_xlabel(caption, fontsize=7, color=colour, labelpad=3)
 
 
 def _thumbnail(path: Path) -> NDArray[np.uint8]:
@@ -101,5 +103,5 @@ def _thumbnail(path: Path) -> NDArray[np.uint8]:
     return square
 
 
-def _shortened(text: str, length: int = 20) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
