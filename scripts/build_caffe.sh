@@ -123,7 +123,7 @@ build() {
   logged cmake --install "$WORK/build" --prefix "$WORK/prefix"
   logged "$WORK/prefix/bin/caffe" --version
   logged env PYTHONPATH="$WORK/prefix/python/caffe" "$PYTHON" -c 'import _caffe'
-  inputs >"$WORK/prefix/share/inputs.txt"
+  say "$INPUTS" >"$WORK/prefix/share/inputs.txt"
   mv -T "$WORK/prefix" "$PREFIX"
 }
 
@@ -147,8 +147,8 @@ for TOOL in "${CXX:-c++}" cmake make protoc pkg-config flock; do
   command -v "$TOOL" >/dev/null || die "$TOOL is not installed - run 'make setup'"
 done
 
-KEY=$(inputs | sha256sum | cut -c 1-16)
-PREFIX=$CACHE/$KEY
+INPUTS=$(inputs)
+PREFIX=$CACHE/$(say "$INPUTS" | sha256sum | cut -c 1-16)
 mkdir -p "$CACHE"
 if [ ! -d "$PREFIX" ]; then
   exec 9>"$CACHE/lock"

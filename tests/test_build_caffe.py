@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -84,6 +85,8 @@ def test_second_checkout_uses_the_first_ones_build(checkout: Checkout, tmp_path:
     assert "100 %" in output
     assert (checkout.prefix / "bin/caffe").exists()
     assert checkout.cached() == sorted([checkout.prefix.name, "lock"])
+    inputs = (checkout.prefix / "share/inputs.txt").read_bytes()
+    assert hashlib.sha256(inputs).hexdigest().startswith(checkout.prefix.name)
 
     second = Checkout(tmp_path / "second", tmp_path / "cache")
     code, output = second.build()
