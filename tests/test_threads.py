@@ -1,7 +1,7 @@
 import pytest
 
-from latenthash.engines.threads import thread_count, thread_environment, usable_cores
 from latenthash.errors import EngineError
+from latenthash.threads import thread_count, thread_environment, usable_cores
 
 
 def test_asked_for_counts(monkeypatch):

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from .codes import Parts, Rows, Skipped
 from .engines import Engine, Net
-from .engines.threads import usable_cores
 from .errors import ImageError
 from .files import require_room
 from .hamming import width
@@ -27,6 +26,7 @@ from .model import HashModel
 from .parallel import ordered_map
 from .progress import Progress, silent
 from .sources import Sample, Source
+from .threads import usable_cores
 
 PART = 2048
 DEFAULT_BATCH = 64

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .engines.threads import usable_cores
 from .errors import ImageError
 from .files import atomic_folder
 from .images import decode, fit
 from .parallel import ordered_map
 from .progress import Progress, silent
 from .sources import Sample, Source
+from .threads import usable_cores
 
 _log = logging.getLogger(__name__)
 _SMALLEST, _LARGEST = 0.35, 1.0  # share of the photo's area that a view shows

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError, NetError
+from ..threads import thread_count
 from .base import OnStep
 from .caffe_child import Child
 from .caffe_solver import solve
-from .threads import thread_count
 
 
 def make_engine(threads: int | None = None) -> CaffeEngine:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LatentHashError, NetError
+from ..threads import thread_environment
 from .caffe_home import pycaffe_folder
 from .caffe_log import death_error
-from .threads import thread_environment
 
 _SCRIPT = Path(__file__).with_name("caffe_worker.py")
 _GRACE = 10.0  # seconds that a child may take to end

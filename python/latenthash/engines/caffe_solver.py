@@ -16,10 +16,10 @@ from typing import IO
 from ..errors import LatentHashError, NetError
 from ..files import storage_errors
 from ..proto import read_solver
+from ..threads import thread_environment
 from .base import OnStep, TrainingStopped
 from .caffe_home import pycaffe_folder
 from .caffe_log import Event, Fatal, Snapshot, StepReader, death_error, parse
-from .threads import thread_environment
 
 logger = logging.getLogger(__name__)
 

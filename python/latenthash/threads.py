@@ -10,7 +10,7 @@ import math
 import os
 from pathlib import Path
 
-from ..errors import EngineError
+from .errors import EngineError
 
 VARIABLE = "LATENTHASH_THREADS"
 _MOST = 8  # layers of one image hold too little work for more
