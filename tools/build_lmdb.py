@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of split and order")
     parser.add_argument("--root", type=Path, help="what a list file's paths are relative to")
     parser.add_argument("--background", action="store_true", help="keep BACKGROUND_Google")
-    parser.add_argument("--workers", type=int, help="threads (default: one a free core)")
+    parser.add_argument("--workers", type=int, help="images decoded at once (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="fail if an image is skipped")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, ImageError
+from ..errors import DataError
 from ..files import atomic_folder, sha256
 from ..lmdb_store import QUALITY, DatumWriter, Encoding, make_key
 from ..manifest import Manifest, new_manifest, write_manifest
@@ -24,6 +25,7 @@ from ..sources.base import Skipped
 from .convert import Converted, Recipe, choose_recipe, chunks, convert
 from .report import DatasetReport
 from .split import split_samples
+from .workers import Workers, worth_processes
 
 STAGE = "build_lmdb"
 MANIFEST = "dataset.json"
@@ -32,6 +34,8 @@ LABELS = "labels.txt"
 DEFAULT_VAL = 0.2
 
 _SHOWN = 5  # skipped images that a strict run names before it stops
+Converter = Callable[[Sequence[Sample]], Converted]
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +77,7 @@ def build_lmdb(
         root: what the paths of a list file are relative to; None for its own folder.
         background: keep Caltech-101's class BACKGROUND_Google.
         strict: fail if anything has to be skipped.
-        workers: threads; None for one a free core.
+        workers: threads, or processes for many small files; None for one a free core.
         progress: told after every few images.
 
     Raises:
@@ -156,12 +160,12 @@ class _Build:
         """Write NAME_lmdb, NAME.txt, and for the training images the mean."""
         written: list[Sample] = []
         total = np.zeros((*self._recipe.size, self._recipe.channels), dtype=np.int64)
-        pieces = chunks(samples, self._recipe)
-        make = partial(convert, recipe=self._recipe)
-        with DatumWriter(folder / f"{name}_lmdb") as writer:
-            ahead = 2 * self._workers
-            for chunk in ordered_map(make, pieces, self._workers, ahead):
-                self._put(chunk, writer, written)
+        with ExitStack() as stack:
+            writer = stack.enter_context(DatumWriter(folder / f"{name}_lmdb"))
+            pieces, make = chunks(samples, self._recipe), self._converter(samples, stack)
+            done = ordered_map(make, pieces, self._workers, 2 * self._workers)
+            for piece, chunk in zip(pieces, done, strict=True):
+                self._put(piece, chunk, writer, written)
                 total += chunk.total
         if not written:
             raise DataError(
@@ -193,10 +197,21 @@ class _Build:
             mean=self._mean,
         )
 
-    def _put(self, chunk: Converted, writer: DatumWriter, written: list[Sample]) -> None:
-        for sample, datum in chunk.datums:
-            if isinstance(datum, ImageError):
-                self.skip(sample.name, datum.problem)
+    def _converter(self, samples: Sequence[Sample], stack: ExitStack) -> Converter:
+        if worth_processes(samples, self._recipe):
+            return stack.enter_context(Workers(self._recipe, self._workers)).convert
+        return partial(convert, recipe=self._recipe)
+
+    def _put(
+        self,
+        samples: Sequence[Sample],
+        chunk: Converted,
+        writer: DatumWriter,
+        written: list[Sample],
+    ) -> None:
+        for sample, datum in zip(samples, chunk.datums, strict=True):
+            if isinstance(datum, str):
+                self.skip(sample.name, datum)
             else:
                 writer.put_datum(make_key(len(written), sample.name), datum)
                 written.append(sample)

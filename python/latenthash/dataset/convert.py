@@ -48,11 +48,11 @@ class Converted:
     """A chunk of samples made ready for the LMDB.
 
     Attributes:
-        datums: for each sample its serialised Datum, or the reason why there is none.
+        datums: for each sample its serialised Datum, or the reason (str) to skip it.
         total: (H, W, C) uint16, sum of the chunk's pixels.
     """
 
-    datums: list[tuple[Sample, bytes | ImageError]]
+    datums: list[bytes | str]
     total: NDArray[np.uint16]
 
 
@@ -66,16 +66,15 @@ def chunks(samples: Sequence[Sample], recipe: Recipe) -> list[Sequence[Sample]]:
 def convert(samples: Sequence[Sample], recipe: Recipe) -> Converted:
     """Decode, warp and encode up to 64 samples."""
     total = np.zeros((*recipe.size, recipe.channels), dtype=np.uint16)
-    datums: list[tuple[Sample, bytes | ImageError]] = []
+    datums: list[bytes | str] = []
     for sample in samples:
         try:
             pixels, stored = _pixels(sample, recipe)
         except ImageError as error:
-            datums.append((sample, error))
+            datums.append(error.problem)
             continue
         total += pixels
-        datum = encode_datum(pixels, sample.label, recipe.encode, recipe.quality, stored)
-        datums.append((sample, datum))
+        datums.append(encode_datum(pixels, sample.label, recipe.encode, recipe.quality, stored))
     return Converted(datums, total)
 
 
