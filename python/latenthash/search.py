@@ -140,8 +140,8 @@ class Searcher:
         if options.candidates is not None and found.candidates > _CROWDED * wanted:
             share = found.candidates / len(self.index)
             return [
-                f"{found.buckets} buckets at distance {found.radius} hold {share:.0%} of all images: "
-                "the codes tell little apart; more bits or longer training would help"
+                f"{found.buckets} buckets within radius {found.radius} hold {share:.0%} of all "
+                "images: the codes tell little apart; more bits or longer training would help"
             ]
         return []
 

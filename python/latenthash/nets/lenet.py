@@ -26,17 +26,17 @@ def head(task: Task) -> Head:
 
 
 def solver(task: Task) -> SolverParameter:
-    """About 24 epochs of 4,000 digits."""
+    """About 16 epochs of 4,000 digits; ten times the example's rate, which is cut at the end."""
     return SolverParameter(
-        test_interval=500,
-        base_lr=0.01,
-        lr_policy="inv",
-        gamma=0.0001,
-        power=0.75,
+        test_interval=100,
+        base_lr=0.1,
+        lr_policy="step",
+        gamma=0.1,
+        stepsize=800,
         momentum=0.9,
         weight_decay=0.0005,
-        display=50,
-        max_iter=1500,
+        display=20,
+        max_iter=1000,
         snapshot=500,
     )
 

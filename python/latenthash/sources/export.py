@@ -29,7 +29,8 @@ def write_class_folders(source: Source, folder: Path, on_progress: Progress = si
         for number, sample in enumerate(source.samples):
             if sample.pixels is None:
                 raise ValueError(f"{sample.name} is a file already")
-            pixels = sample.pixels[:, :, 0] if sample.pixels.shape[2] == 1 else sample.pixels[..., ::-1]
+            gray = sample.pixels.shape[2] == 1
+            pixels = sample.pixels[..., 0] if gray else sample.pixels[..., ::-1]
             path = partial / source.labels[sample.label] / f"{number:0{digits}}.png"
             Image.fromarray(pixels).save(path)
             on_progress(number + 1, len(source.samples))
