@@ -6,8 +6,10 @@ walk "Gives every training image (the database) and every validation image (the 
 feature and a binary code." scripts/05_build_index.sh "$@"
 need "$RUN/dataset/train.txt" 02_build_lmdb.sh
 need "$MODEL/solver.prototxt" 03_train.sh
-WEIGHTS=$(find "$MODEL" -name '*_iter_*.caffemodel' | sort -V | tail -n 1)
-need "${WEIGHTS:-$MODEL/*.caffemodel}" 03_train.sh
+# The last training run to end has the newest manifest beside its weights.
+MANIFEST=$(find "$MODEL" -name '*.caffemodel.json' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+need "${MANIFEST:-$MODEL/*.caffemodel}" 03_train.sh
+WEIGHTS=${MANIFEST%.json}
 
 IMAGES=$(images_folder)
 for PART in train val; do

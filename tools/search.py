@@ -73,8 +73,8 @@ def table(answer: Answer) -> str:
     lines = [
         f"{answer.query}",
         f"  code {answer.code}",
-        f"  {answer.candidates} candidates in {answer.buckets} buckets within radius {answer.radius}, "
-        f"{sum(answer.timings_ms.values()):.1f} ms",
+        f"  {answer.candidates} candidates in {answer.buckets} buckets within radius "
+        f"{answer.radius}, {sum(answer.timings_ms.values()):.1f} ms",
         f"  {'rank':>4}  {'distance':>10}  {'bits':>4}  {'label':<14}  name",
     ]
     lines += [
