@@ -37,5 +37,5 @@ def test_a_picture_that_is_gone_shows_its_reason_and_the_rest_is_drawn(tmp_path:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file is no folder"):
+    with pytest.raises(StorageError, match="file: something else is there"):
         contact_sheet([Row(Cell(None), [])], tmp_path / "file/sheet.png")

@@ -93,9 +93,6 @@ def storage_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             where = error.filename or path
             raise StorageError(f"{where}: something else is there", "choose a new path") from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            problem = f"{path}: {error.filename or path} is no folder"
-            raise StorageError(problem, "choose another place") from error
         raise
 
 

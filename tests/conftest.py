@@ -1,0 +1,12 @@
+"""Settings of the whole suite."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# Examples that touch the disk take as long as the disk does. In CI the same examples
+# are tried each time, so that a run says something of the change and not of the dice.
+settings.register_profile("latenthash", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("latenthash")
