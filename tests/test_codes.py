@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from latenthash.codes import CodeSet, CodeWriter, Rows, merge
+from latenthash.codes import CodeSet, CodeWriter, Rows, file_size, merge
 from latenthash.errors import DataError
 from latenthash.hamming import pack
 
@@ -23,7 +23,7 @@ def some_rows(count: int, bits: int = 12, dim: int = 6, seed: int = 0) -> Rows:
 
 
 def write(path: Path, *blocks: Rows, bits: int = 12, dim: int = 6) -> Path:
-    with CodeWriter(path, bits, dim) as writer:
+    with CodeWriter(path, bits, dim, 100) as writer:
         for rows in blocks:
             writer.append(rows)
         writer.finish({"stage": "extract", "format": 1, "bits": bits})
@@ -65,7 +65,7 @@ def test_merge_keeps_the_order(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_nothing_new(tmp_path: Path) -> None:
     path = write(tmp_path / "codes.h5", some_rows(2))
     before = path.read_bytes()
-    with pytest.raises(RuntimeError), CodeWriter(path, 12, 6) as writer:
+    with pytest.raises(RuntimeError), CodeWriter(path, 12, 6, 10) as writer:
         writer.append(some_rows(3))
         raise RuntimeError
     assert path.read_bytes() == before
@@ -90,3 +90,21 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, damage: str) -> Non
                 file.attrs["manifest"] = '{"format": 99, "bits": 12}'
     with pytest.raises(DataError, match=r"codes\.h5"):
         CodeSet(path)
+
+
+def test_reserved_room_that_was_not_needed_is_given_back(tmp_path: Path) -> None:
+    with CodeWriter(tmp_path / "codes.h5", 12, 6, rows=1_000_000) as writer:
+        writer.append(some_rows(3))
+        writer.finish({"stage": "extract", "format": 1, "bits": 12})
+    assert (tmp_path / "codes.h5").stat().st_size < 2_000_000
+    with CodeSet(tmp_path / "codes.h5") as codes:
+        assert_same(codes.rows(0, 3), some_rows(3))
+
+
+@pytest.mark.parametrize(("rows", "bits", "dim"), [(1, 1, 1), (5000, 48, 500), (3000, 1024, 4096)])
+def test_file_size_is_never_too_little(tmp_path: Path, rows: int, bits: int, dim: int) -> None:
+    path = tmp_path / "codes.h5"
+    with CodeWriter(path, bits, dim, rows) as writer:
+        writer.append(some_rows(rows, bits, dim))
+        writer.finish({"stage": "extract", "format": 1, "bits": bits})
+    assert path.stat().st_size < file_size(rows, bits, dim)

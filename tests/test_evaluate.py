@@ -22,7 +22,7 @@ def code_set(path: Path, count: int, seed: int, **changes: Any) -> CodeSet:
     rows = Rows([str(n) for n in range(count)], labels, zeros[:, :3].astype(np.float16),
                 pack(bits), zeros)  # fmt: skip
     model = {"deploy_sha256": "d", "weights_sha256": changes.get("weights", "w")}
-    with CodeWriter(path, 10, 3) as writer:
+    with CodeWriter(path, 10, 3, count) as writer:
         writer.append(rows)
         writer.finish({"stage": "extract", "format": 1, "bits": 10, "model": model})
     return CodeSet(path)

@@ -23,7 +23,7 @@ def code_file(folder: Path, rows: Rows, bits: int) -> Path:
     deploy = folder / "deploy.prototxt"
     deploy.write_text("name: 'net'")
     model = {"deploy": str(deploy), "preprocess": {"mean": None}}
-    with CodeWriter(folder / "codes.h5", bits, DIM) as writer:
+    with CodeWriter(folder / "codes.h5", bits, DIM, len(rows)) as writer:
         writer.append(rows)
         writer.finish(
             {"stage": "extract", "format": 1, "bits": bits, "model": model, "classes": ["a", "b"]}

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import Parts, Rows, Skipped
+from .codes import Parts, Rows, Skipped, file_size
 from .engines import Engine, Net
 from .errors import ImageError
 from .files import require_room
-from .hamming import width
 from .images import decode, fit, prepare, read_bytes
 from .manifest import Manifest, new_manifest
 from .model import HashModel
@@ -30,7 +29,6 @@ from .threads import usable_cores
 
 PART = 2048
 DEFAULT_BATCH = 64
-_ROW_BYTES = 256  # name, label and hash, generously
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def extract(
         NetError, EngineError, StorageError: parts done so far stay for the next run.
     """
     total = len(source.samples)
-    require_room(output, 2 * total * (2 * model.dim + width(model.bits) + _ROW_BYTES))
+    require_room(output, 2 * file_size(total, model.bits, model.dim))  # parts, then the whole
     parts = Parts(output, _plan(source, model))
     slices = {n: source.samples[n * PART : (n + 1) * PART] for n in range(-(-total // PART))}
     missing = [number for number in slices if not parts.done(number)]
@@ -98,7 +96,8 @@ def extract(
             for number in missing:
                 skipped: Skipped = []
                 rows = pipeline.run(net, slices[number], skipped)
-                parts.write(number, _reporting(rows, skipped, done, total, on_progress), skipped)
+                told = _reporting(rows, skipped, done, total, on_progress)
+                parts.write(number, len(slices[number]), told, skipped)
                 done += len(slices[number])
     left_out = parts.join()
     return ExtractReport(output, total - len(left_out), left_out)

@@ -114,6 +114,19 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def reserve(path: Path, size: int) -> None:
+    """Give an existing file `size` bytes of disk now.
+
+    A disk that fills up under a memory map kills the process, and one that fills up
+    under HDF5 breaks it; reserved first, a full disk is an ordinary error.
+
+    Raises:
+        OSError: the disk has no room (`storage_errors` gives it words).
+    """
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
 def require_room(path: Path, needed: int) -> None:
     """Raise `StorageError` if the disk of `path` has less than `needed` bytes free."""
     folder = path

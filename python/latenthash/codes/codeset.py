@@ -8,7 +8,9 @@ uint8, N x 32). The attribute `manifest` holds the stage's manifest as JSON.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..files import atomic_file
+from ..files import atomic_file, reserve
 from ..hamming import Codes, width
 from ..manifest import FORMAT, Manifest
 
 Features = NDArray[np.float16]
 _CHUNK_BYTES = 1 << 20
+_ROW_BYTES = 320  # name, label, hash and HDF5's own, generously
+_FILE_BYTES = 4 << 20  # chunks that are not full, and HDF5's own
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,35 @@ class Rows:
         return len(self.names)
 
 
+def file_size(rows: int, bits: int, dim: int) -> int:
+    """Bytes that a code file of so many rows takes at most."""
+    return rows * (2 * dim + width(bits) + _ROW_BYTES) + _FILE_BYTES
+
+
 class CodeWriter:
     """Appends rows to a new HDF5 file; nobody sees it before it is closed whole."""
 
-    def __init__(self, path: Path, bits: int, dim: int) -> None:
-        """Open `path` for writing; `bits` of a code, `dim` values of a feature."""
-        self._atomic = atomic_file(path)
-        self._file = h5py.File(self._atomic.__enter__(), "w", track_order=True)
-        rows = max(1, _CHUNK_BYTES // (2 * dim))
+    def __init__(self, path: Path, bits: int, dim: int, rows: int) -> None:
+        """Open `path` for writing.
+
+        Args:
+            path: written beside, then renamed.
+            bits: of a code.
+            dim: values of a feature.
+            rows: how many at most will come; their room is reserved.
+
+        Raises:
+            StorageError: the disk is full or cannot be written.
+        """
+        with ExitStack() as stack:
+            self._path = stack.enter_context(atomic_file(path))
+            self._file = stack.enter_context(h5py.File(self._path, "w", track_order=True))
+            reserve(self._path, file_size(rows, bits, dim))
+            self._stack = stack.pop_all()
+        chunk = max(1, _CHUNK_BYTES // (2 * dim))
         self._new("names", (), h5py.string_dtype(), 4096)
         self._new("labels", (), np.dtype(np.int32), 4096)
-        self._new("features", (dim,), np.dtype(np.float16), rows)
+        self._new("features", (dim,), np.dtype(np.float16), chunk)
         self._new("codes", (width(bits),), np.dtype(np.uint8), 4096)
         self._new("content", (32,), np.dtype(np.uint8), 4096)
 
@@ -78,6 +100,10 @@ class CodeWriter:
     def finish(self, manifest: Manifest) -> None:
         """Attach the manifest; the file becomes visible when the context ends."""
         self._file.attrs["manifest"] = json.dumps(manifest, sort_keys=True)
+        self._file.flush()
+        size = self._file.id.get_filesize()
+        self._file.close()
+        os.truncate(self._path, size)  # gives back what was reserved and not needed
 
     def __enter__(self) -> CodeWriter:
         return self
@@ -88,8 +114,7 @@ class CodeWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._atomic.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
 
 
 class CodeSet:
@@ -191,9 +216,11 @@ def _manifest(file: h5py.File, path: Path) -> Manifest:
 
 def merge(parts: Sequence[Path], path: Path, manifest: Manifest) -> None:
     """Join code files of one network into `path`, streamed; the parts stay."""
-    with CodeSet(parts[0]) as first:
-        bits, dim = first.bits, first.dim
-    with CodeWriter(path, bits, dim) as writer:
+    count = 0
+    for part in parts:
+        with CodeSet(part) as codes:
+            count, bits, dim = count + len(codes), codes.bits, codes.dim
+    with CodeWriter(path, bits, dim, count) as writer:
         for part in parts:
             with CodeSet(part) as codes:
                 for rows in codes.blocks():

@@ -49,9 +49,13 @@ class Parts:
         """Whether part `number` is on disk, whole."""
         return self._file(number, ".json").is_file()
 
-    def write(self, number: int, blocks: Iterable[Rows], skipped: Skipped) -> None:
-        """Write part `number`; `skipped` is read after the blocks are exhausted."""
-        with CodeWriter(self._file(number, ".h5"), self.plan["bits"], self.plan["dim"]) as writer:
+    def write(self, number: int, count: int, blocks: Iterable[Rows], skipped: Skipped) -> None:
+        """Write part `number` of at most `count` rows.
+
+        `skipped` is read after the blocks are exhausted.
+        """
+        bits, dim = self.plan["bits"], self.plan["dim"]
+        with CodeWriter(self._file(number, ".h5"), bits, dim, count) as writer:
             for rows in blocks:
                 writer.append(rows)
             writer.finish(self.plan)

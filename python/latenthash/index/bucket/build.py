@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...codes import CodeSet
 from ...errors import DataError
-from ...files import atomic_folder
+from ...files import atomic_folder, reserve
 from ...hamming import Codes
 from ...manifest import new_manifest, write_manifest
 from ...progress import Progress, silent
@@ -93,6 +94,7 @@ def _write_features(
     row_of_id = np.empty_like(order)
     row_of_id[order] = np.arange(len(order))
     features = open_memmap(path, "w+", np.float16, (len(codes), codes.dim))
+    reserve(path, path.stat().st_size)
     for start in range(0, len(codes), _ROWS):
         block = codes.features(start, start + _ROWS)
         features[row_of_id[start : start + len(block)]] = block
@@ -101,11 +103,13 @@ def _write_features(
 
 
 def _write_items(codes: CodeSet, path: Path) -> None:
-    with h5py.File(path, "w") as file:
+    image = BytesIO()  # HDF5 does not survive a full disk; a plain write does
+    with h5py.File(image, "w") as file:
         file.create_dataset("names", data=codes.names, dtype=h5py.string_dtype())
         file["labels"] = codes.labels
         file["content"] = codes.content
         file.attrs["classes"] = codes.manifest.get("classes", [])
+    path.write_bytes(image.getbuffer())
 
 
 def _copy_model(codes: CodeSet, folder: Path) -> dict[str, Any]:
