@@ -285,3 +285,17 @@ def test_what_holds_no_set_says_what_was_looked_for(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="class folders with images, a list file") as refused:
             open_source(tmp_path / name)
         assert str(tmp_path / name) in refused.value.problem
+
+
+@pytest.mark.parametrize("place", [".", "..", "photos", "../set/photos"])
+def test_names_are_relative_to_the_source_however_it_is_given(tmp_path, monkeypatch, place):
+    for folder in ("cat", "dog"):
+        path = tmp_path / "set/photos" / folder / "deep" / "1.jpg"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    where = {".": "set/photos", "..": "set/photos/cat"}.get(place, "set")
+    monkeypatch.chdir(tmp_path / where)
+    source = open_source(Path(place))
+    assert [sample.name for sample in source.samples] == ["cat/deep/1.jpg", "dog/deep/1.jpg"]
+    assert all(sample.path.samefile(tmp_path / "set/photos" / sample.name)
+               for sample in source.samples)  # fmt: skip

@@ -100,7 +100,7 @@ def read(source: Path | bytes, channels: int = 3, size: tuple[int, int] | None =
     data = source if isinstance(source, bytes) else read_bytes(source)
     exact = exact_jpeg(data, channels, size) if size else None
     if exact is not None:
-        return Decoded(_array(exact, channels), data)
+        return Decoded(exact, data)
     with _open(data) as image, _reasons(image.format or ""):
         orientation = _orientation(image)
         original = image.mode, image.size

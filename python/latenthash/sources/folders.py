@@ -38,7 +38,7 @@ def read_images(folder: Path) -> Source:
     """All images below a folder, of no class."""
     source = Source("images", [], [], root=folder)
     for file in list_images(folder):
-        _add(source, Sample(file.relative_to(folder).as_posix(), -1, file))
+        _add(source, Sample(_relative(file, folder), -1, file))
     return source
 
 
@@ -96,8 +96,7 @@ def _collect(
                 relative = (part / name).relative_to(root).as_posix()
                 source.skipped.append((f"{relative}/", "class folder with no images"))
             for file in files:
-                sample = Sample(file.relative_to(root).as_posix(), label, file, split=split)
-                _add(source, sample)
+                _add(source, Sample(_relative(file, root), label, file, split=split))
         source.skipped.extend(_strays(part, root))
     return source
 
@@ -105,10 +104,13 @@ def _collect(
 def _strays(part: Path, root: Path) -> list[Skipped]:
     """Images that lie beside the class folders rather than in one."""
     return [
-        (file.relative_to(root).as_posix(), "not in a class folder")
-        for file in list_images(part)
-        if file.parent == part
+        (_relative(file, root), "not in a class folder") for file in list_images(part, deep=False)
     ]
+
+
+def _relative(file: Path, root: Path) -> str:
+    """`file.relative_to(root)` for a file below it, many times faster."""
+    return os.fspath(file)[len(os.fspath(root / "x")) - 1 :]
 
 
 def _add(source: Source, sample: Sample) -> None:
