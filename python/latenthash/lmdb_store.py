@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import DataError, StorageError
 from .files import atomic_folder
+from .jpeg import compress
 from .manifest import new_manifest, read_manifest, write_manifest
 from .proto.caffe_pb2 import Datum
 
@@ -78,13 +79,11 @@ def encode_datum(
 
 
 def _compress(pixels: NDArray[np.uint8], encoding: Encoding, quality: int) -> bytes:
-    height, width, channels = pixels.shape
-    modes = ("L", "L") if channels == 1 else ("RGB", "BGR")
-    data = np.ascontiguousarray(pixels)
-    image = Image.frombuffer(modes[0], (width, height), data, "raw", modes[1], 0, 1)
+    if encoding == "jpeg":
+        return compress(pixels, quality)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., ::-1])
     file = BytesIO()
-    options = {"quality": quality} if encoding == "jpeg" else {}
-    image.save(file, encoding, **options)
+    image.save(file, encoding)
     return file.getvalue()
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ..progress import Progress, silent
 from ..proto import write_mean
 from ..sources import Sample, open_source
 from ..sources.base import Skipped
+from ..threads import usable_cores
 from .convert import Converted, Recipe, choose_recipe, chunks, convert
 from .report import DatasetReport
 from .split import split_samples
@@ -99,8 +99,9 @@ def build_lmdb(
     for skipped in found.skipped:
         run.skip(*skipped)
     with atomic_folder(output) as folder:
-        for name, samples in splits.items():
-            run.write_split(name, samples, folder)
+        with run.converter([*train, *val]) as make:
+            for name, part in splits.items():
+                run.write_split(name, part, make, folder)
         run.check_strict()
         report = DatasetReport(
             output=output,
@@ -137,7 +138,7 @@ class _Build:
         self._recipe = recipe
         self._classes = classes
         self._strict = strict
-        self._workers = workers or _free_cores()
+        self._workers = workers or usable_cores()
         self._progress = progress
         self._done, self._total = 0, total
 
@@ -156,13 +157,14 @@ class _Build:
                 f"cannot be used: {shown}", "mend or remove them, or run without --strict"
             )
 
-    def write_split(self, name: str, samples: Sequence[Sample], folder: Path) -> None:
+    def write_split(
+        self, name: str, samples: Sequence[Sample], make: Converter, folder: Path
+    ) -> None:
         """Write NAME_lmdb, NAME.txt, and for the training images the mean."""
         written: list[Sample] = []
         total = np.zeros((*self._recipe.size, self._recipe.channels), dtype=np.int64)
-        with ExitStack() as stack:
-            writer = stack.enter_context(DatumWriter(folder / f"{name}_lmdb"))
-            pieces, make = chunks(samples, self._recipe), self._converter(samples, stack)
+        pieces = chunks(samples, self._recipe)
+        with DatumWriter(folder / f"{name}_lmdb") as writer:
             done = ordered_map(make, pieces, self._workers, 2 * self._workers)
             for piece, chunk in zip(pieces, done, strict=True):
                 self._put(piece, chunk, writer, written)
@@ -197,10 +199,14 @@ class _Build:
             mean=self._mean,
         )
 
-    def _converter(self, samples: Sequence[Sample], stack: ExitStack) -> Converter:
+    @contextmanager
+    def converter(self, samples: Sequence[Sample]) -> Iterator[Converter]:
+        """What turns samples into Datums, in the calling thread or a process beside it."""
         if worth_processes(samples, self._recipe):
-            return stack.enter_context(Workers(self._recipe, self._workers)).convert
-        return partial(convert, recipe=self._recipe)
+            with Workers(self._recipe, self._workers) as workers:
+                yield workers.convert
+        else:
+            yield partial(convert, recipe=self._recipe)
 
     def _put(
         self,
@@ -253,7 +259,3 @@ def _check_output(source: Path, output: Path) -> None:
 def _write_text(path: Path, lines: Sequence[str]) -> None:
     text = "".join(f"{line}\n" for line in lines)
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
-
-
-def _free_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,7 +18,7 @@ PHOTO_SIZE = (256, 256)
 
 _PROBED = 64  # images looked at to see whether all have one size
 _MOST = 64  # images in a chunk: 257 of 255 is all that uint16 can add up
-_CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 3 << 19  # small enough that no core waits long for the last one
 
 
 @dataclass(frozen=True)

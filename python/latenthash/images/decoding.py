@@ -31,7 +31,7 @@ from PIL import (
 )
 
 from ..errors import ImageError
-from .jpeg import exact_jpeg
+from ..jpeg import plain_jpeg
 
 MAX_PIXELS = 250_000_000
 MAX_BYTES = 1 << 30
@@ -98,9 +98,12 @@ def decode(
 def read(source: Path | bytes, channels: int = 3, size: tuple[int, int] | None = None) -> Decoded:
     """As `decode`, with the JPEG that can stand for the pixels if there is one."""
     data = source if isinstance(source, bytes) else read_bytes(source)
-    exact = exact_jpeg(data, channels, size) if size else None
-    if exact is not None:
-        return Decoded(exact, data)
+    height, width = size or (0, 0)
+    least = (_DRAFT_MARGIN * height, _DRAFT_MARGIN * width)
+    plain = plain_jpeg(data, channels, least, MAX_PIXELS)
+    if plain is not None:
+        kept = size in (None, plain.shape[:2])
+        return Decoded(plain, data) if kept else Decoded(fit(plain, channels, size))
     with _open(data) as image, _reasons(image.format or ""):
         orientation = _orientation(image)
         original = image.mode, image.size
@@ -140,11 +143,13 @@ def fit(
     height, width, found = pixels.shape
     if found == channels and size in (None, (height, width)):
         return pixels
-    modes = ("L", "L") if found == 1 else ("RGB", "BGR")
-    data = np.ascontiguousarray(pixels)
-    image = Image.frombuffer(modes[0], (width, height), data, "raw", modes[1], 0, 1)
+    # Blue stands where Pillow takes red to be, which matters to colour conversion alone.
+    if found == 3 and channels == 1:
+        pixels = pixels[..., ::-1]
+    image = Image.fromarray(pixels if found == 3 else pixels[..., 0])
     image = image.convert("L" if channels == 1 else "RGB")
-    return _array(_resized(image, size) if size else image, channels)
+    fitted = np.asarray(_resized(image, size) if size else image)
+    return fitted.reshape(*fitted.shape[:2], channels)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import DataError
@@ -37,8 +37,9 @@ def read_class_folders(folder: Path, kind: str = "class folders") -> Source:
 def read_images(folder: Path) -> Source:
     """All images below a folder, of no class."""
     source = Source("images", [], [], root=folder)
-    for file in list_images(folder):
-        _add(source, Sample(_relative(file, folder), -1, file))
+    files = list_images(folder)
+    for file, name in zip(files, _names(files, folder), strict=True):
+        _add(source, Sample(name, -1, file))
     return source
 
 
@@ -95,22 +96,22 @@ def _collect(
             if not files:
                 relative = (part / name).relative_to(root).as_posix()
                 source.skipped.append((f"{relative}/", "class folder with no images"))
-            for file in files:
-                _add(source, Sample(_relative(file, root), label, file, split=split))
+            for file, file_name in zip(files, _names(files, root), strict=True):
+                _add(source, Sample(file_name, label, file, split=split))
         source.skipped.extend(_strays(part, root))
     return source
 
 
 def _strays(part: Path, root: Path) -> list[Skipped]:
     """Images that lie beside the class folders rather than in one."""
-    return [
-        (_relative(file, root), "not in a class folder") for file in list_images(part, deep=False)
-    ]
+    strays = _names(list_images(part, deep=False), root)
+    return [(name, "not in a class folder") for name in strays]
 
 
-def _relative(file: Path, root: Path) -> str:
-    """`file.relative_to(root)` for a file below it, many times faster."""
-    return os.fspath(file)[len(os.fspath(root / "x")) - 1 :]
+def _names(files: Sequence[Path], root: Path) -> list[str]:
+    """`file.relative_to(root)` of files below it, many times faster."""
+    length = len(os.fspath(root / "x")) - 1
+    return [os.fspath(file)[length:] for file in files]
 
 
 def _add(source: Source, sample: Sample) -> None:
