@@ -51,19 +51,21 @@ def announce(stage: str) -> Iterator[Progress]:
 
 def table(report: dict[str, Any], output: Path) -> str:
     """The report as a person reads it."""
-    lines = [
-        ("data", f"{report['dataset']}: {report['classes']} classes, {report['train_images']:,} "
-         f"images to train and search, {report['queries']:,} queries"),
-        ("network", f"{report['net']} on {report['engine']}: {report['bits']}-bit codes, "
-         f"{report['distinct_codes']} of them in use"),
-        ("mAP at 1000", f"{report['map_at_1000']:.4f}   ranked by the codes alone"),
-        ("precision at 10", f"{report['precision_at_10']:.4f}"),
-        ("search", f"{report['search_p50_ms']} ms (median, coarse to fine); "
-         f"{report['query_p50_ms']} ms with decoding and the network"),
-        ("time", ", ".join(f"{stage} {value:.1f} s" for stage, value in report["seconds"].items())),
-        ("look at", f"{output}/training.png, {output}/results.png, {output}/report.json"),
-    ]  # fmt: skip
-    return "\n".join(f"{name:<16} {text}" for name, text in lines)
+    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in report["seconds"].items())
+    rows = [
+        "data|{dataset}, {classes} classes: {train_images:,} images to train, "
+        "{database_images:,} to search, {queries:,} queries",
+        "network|{net} on {engine}: {bits}-bit codes, {distinct_codes} of them in use",
+        "mAP at 1000|{map_at_1000:.4f}   ranked by the codes alone",
+        "precision at 10|{precision_at_10:.4f}",
+        "search|{search_p50_ms} ms (median, coarse to fine); "
+        "{query_p50_ms} ms with decoding and the network",
+        "time|{seconds}",
+        "look at|{output}/training.png, {output}/results.png, {output}/report.json",
+    ]
+    facts = {**report, "seconds": seconds, "output": output}
+    split = (row.format(**facts).split("|", 1) for row in rows)
+    return "\n".join(f"{name:<16} {text}" for name, text in split)
 
 
 if __name__ == "__main__":

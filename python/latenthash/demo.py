@@ -17,6 +17,7 @@ import numpy as np
 
 from .codes import CodeSet
 from .dataset import DatasetReport, build_lmdb
+from .demo_sheet import draw_answers
 from .engines import Engine, Step
 from .errors import ImageError
 from .evaluate import Evaluation, evaluate
@@ -27,8 +28,7 @@ from .index import SearchOptions, build_index
 from .model import HashModel, open_model
 from .nets import NETS, NetFamily, build, write_net
 from .progress import Progress, silent
-from .search import Answer, Hit, Searcher
-from .sheets import Cell, Row, contact_sheet
+from .search import Answer, Searcher
 from .sources import Sample, Source, open_source, write_class_folders
 from .train import train
 from .views import write_views
@@ -36,7 +36,6 @@ from .views import write_views
 BITS = 48
 SEED = 0
 VAL_FRACTION = 0.2
-_SHOWN = 8  # rows of the contact sheet
 _DIGIT_SIDE = 32  # gray images up to this side are taken for digits
 _LOOKED_AT = 50  # images whose headers tell what kind they are
 # Photos of no class are trained on by their crops:
@@ -178,7 +177,7 @@ class Demo:
             return build_index(codes, self.output / "index", progress)
 
     def _search(self, index: Path, queries: Path) -> list[Answer]:
-        """Ask a spread of the queries, as files; draw the first few."""
+        """Ask a spread of the queries, as files, and draw some."""
         with CodeSet(queries) as codes, CodeSet(self.output / "database.h5") as database:
             names, root = codes.names, Path(codes.manifest["root"])
             labels = [database.manifest["classes"][number] for number in codes.labels]
@@ -189,7 +188,7 @@ class Demo:
                 answers.append(searcher.search(root / names[number], SearchOptions()))
                 progress(len(answers), len(chosen))
             truth = [labels[number] for number in chosen]
-            _draw(searcher, answers[:_SHOWN], truth, self.output / "results.png")
+            draw_answers(searcher, answers, truth, self.output / "results.png")
         return answers
 
     def _report(
@@ -237,25 +236,6 @@ def choose_family(samples: list[Sample]) -> NetFamily:
         if channels != 1 or max(height, width) > _DIGIT_SIDE:
             return NETS["quick"]
     return NETS["lenet"]
-
-
-def _draw(searcher: Searcher, answers: list[Answer], truth: list[str], path: Path) -> None:
-    """A row an answer. Where every image is its own class, another one is not wrong."""
-    alone = len(set(searcher.index.labels(np.arange(len(searcher.index))))) == len(searcher.index)
-
-    def cell(hit: Hit, label: str) -> Cell:
-        caption = f"{Path(hit.label).stem if alone else hit.label}\n{hit.distance:.3g}"
-        right = hit.label == label
-        return Cell(
-            searcher.image_path(hit.name), caption, True if right else None if alone else False
-        )
-
-    rows = [
-        Row(Cell(Path(answer.query), f"query\n{label}"), [cell(hit, label) for hit in answer.hits])
-        for answer, label in zip(answers, truth, strict=False)
-    ]
-    title = "Queries and their nearest images, with class and distance"
-    contact_sheet(rows, path, "Crops, and the photos nearest to each" if alone else title)
 
 
 def _median_ms(answers: list[Answer], phases: tuple[str, ...]) -> float:
