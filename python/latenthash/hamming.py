@@ -64,7 +64,7 @@ def distances(queries: Codes, codes: Codes) -> NDArray[np.uint16]:
     Returns:
         (Q, N) uint16.
     """
-    query_words, code_words = _words(queries), _words(codes)
+    query_words, code_words = words(queries), words(codes)
     result = np.zeros((len(queries), len(codes)), dtype=np.uint16)
     # for q: for n: result[q, n] = popcount(queries[q] ^ codes[n])
     for column in range(code_words.shape[1]):
@@ -73,8 +73,8 @@ def distances(queries: Codes, codes: Codes) -> NDArray[np.uint16]:
     return result
 
 
-def _words(codes: Codes) -> NDArray[np.uint64]:
-    """Codes padded with zeros to whole 64-bit words: (N, ceil(W / 8)) uint64."""
+def words(codes: Codes) -> NDArray[np.uint64]:
+    """Codes (N, W) padded with zeros to whole 64-bit words: (N, ceil(W / 8)) uint64."""
     padding = -codes.shape[1] % 8
     padded = np.pad(codes, ((0, 0), (0, padding))) if padding else codes
     return np.ascontiguousarray(padded).view(np.uint64)

@@ -1,0 +1,20 @@
+"""The inner loops of search, compiled, at the speed of the memory.
+
+Written in C (native.c) for the processor at hand: AVX-512, AVX2 or plain; chosen when
+loaded. Without the compiled library, NumPy does the same work slowly (numpy_kernels).
+A value depends on its own inputs only, never on the number of threads.
+"""
+
+from .codes import rings_batch, scan, scan_rings, select_batch, within
+from .features import fine, rows_of, top
+
+__all__ = [
+    "fine",
+    "rings_batch",
+    "rows_of",
+    "scan",
+    "scan_rings",
+    "select_batch",
+    "top",
+    "within",
+]
