@@ -40,9 +40,10 @@ def read_manifest(path: Path, stage: str) -> Manifest:
         manifest = json.loads(path.read_text())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", f"is this the output of {stage}?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is no JSON ({error})", f"run {stage} again") from error
-    if not isinstance(manifest, dict) or manifest.get("stage") != stage:
+    known = isinstance(manifest, dict) and isinstance(manifest.get("format", 0), int)
+    if not known or manifest.get("stage") != stage:
         raise DataError(f"{path}: is no manifest of {stage}", f"give the output of {stage}")
     if manifest.get("format", 0) > FORMAT:
         raise DataError(
