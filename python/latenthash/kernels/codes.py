@@ -6,14 +6,21 @@ padded with zeros to whole words. `hamming.words` makes them.
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StorageError
-from . import numpy_kernels
+from . import library, numpy_kernels
+from .library import ScanInput, pointers
+from .team import team_size, together
 
 Words = NDArray[np.uint64]
 Distances = NDArray[np.uint16]
+_MAX_WORDS = 16
+_GROUP = 8  # queries of a batch that look at a code together: their results fit the cache
 
 
 def scan(
@@ -30,8 +37,9 @@ def scan(
     Returns:
         (K,) uint16.
     """
-    out = _output(buckets, out)
-    numpy_kernels.scan(buckets, query, out)
+    buckets, queries = _checked(buckets, query[None])
+    out = _output(len(buckets), out)
+    _scan(buckets, None, queries, out, threads)
     return out
 
 
@@ -59,10 +67,10 @@ def scan_rings(
     Raises:
         StorageError: a code has bits set beyond `bits`.
     """
-    distances = scan(buckets, query, out, threads)
-    rings = np.zeros(_ring_count(buckets), np.int64)
-    numpy_kernels.add_rings(distances, sizes, rings)
-    return distances, _cut(rings, bits)
+    buckets, queries = _checked(buckets, query[None])
+    out = _output(len(buckets), out)
+    [rings] = _scan(buckets, _counted(sizes, buckets), queries, out, threads)
+    return out, _cut(rings, bits)
 
 
 def rings_batch(
@@ -87,14 +95,14 @@ def rings_batch(
     Raises:
         StorageError: a code has bits set beyond `bits`.
     """
-    rings = [scan_rings(buckets, sizes, query, bits, None, threads)[1] for query in queries]
-    return np.array(rings, np.int64).reshape(len(queries), bits + 1)
+    buckets, queries = _checked(buckets, queries)
+    return _cut(_scan(buckets, _counted(sizes, buckets), queries, None, threads), bits)
 
 
 def select_batch(
     buckets: Words, queries: Words, limits: NDArray[np.integer], threads: int | None = None
 ) -> list[tuple[NDArray[np.int64], Distances]]:
-    """Codes within a limit of each query; every code is read once for all queries.
+    """Codes within a limit of each query; a code is read once for several queries.
 
     Args:
         buckets: (K, W) uint64.
@@ -105,26 +113,146 @@ def select_batch(
     Returns:
         For each query indices (n,) int64, ascending, and their distances (n,) uint16.
     """
-    found = []
-    for query, limit in zip(queries, limits, strict=True):
-        distances = scan(buckets, query, None, threads)
-        indices = within(distances, int(limit))
-        found.append((indices, distances[indices]))
-    return found
+    buckets, queries = _checked(buckets, queries)
+    most: NDArray[np.int64] = np.ascontiguousarray(limits, np.int64)
+    if len(most) != len(queries):
+        raise ValueError(f"{len(most)} limits for {len(queries)} queries")
+    members = min(team_size(buckets.nbytes * len(queries), threads), max(1, len(queries)))
+    group = min(_GROUP, -(-len(queries) // members) or 1)
+    found: dict[int, list[tuple[NDArray[np.int64], Distances]]] = {}
+    starts = iter(range(0, len(queries), group))  # taken one by one, by whoever is free
+
+    def work(_: int) -> None:
+        for start in starts:
+            chosen = slice(start, start + group)
+            found[start] = _select(buckets, queries[chosen], most[chosen])
+
+    together(work, members)
+    return [pair for start in sorted(found) for pair in found[start]]
 
 
 def within(distances: Distances, limit: int, threads: int | None = None) -> NDArray[np.int64]:
     """Indices (n,) int64, ascending, of the distances (K,) uint16 that are <= limit."""
-    return numpy_kernels.within(distances, limit)
+    native = library.native()
+    distances = np.ascontiguousarray(distances, np.uint16)
+    if native is None:
+        return numpy_kernels.within(distances, limit)
+    members = team_size(distances.nbytes, threads)
+    edges = np.linspace(0, len(distances), members + 1).astype(np.int64).tolist()
+    parts: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * members
+
+    def part(number: int) -> None:
+        begin, end = edges[number : number + 2]
+        count = native.lh_within(distances.ctypes.data, begin, end, limit, None)
+        indices = np.empty(count + 1, np.int64)
+        native.lh_within(distances.ctypes.data, begin, end, limit, indices.ctypes.data)
+        parts[number] = indices[:count]
+
+    shared = iter(range(members))
+
+    def work(_: int) -> None:
+        for number in shared:
+            part(number)
+
+    together(work, members)
+    return parts[0] if members == 1 else np.concatenate(parts)
 
 
-def _output(buckets: Words, out: Distances | None) -> Distances:
-    return np.empty(len(buckets), np.uint16) if out is None else out
+def _scan(
+    buckets: Words,
+    sizes: NDArray[np.int32] | None,
+    queries: Words,
+    out: Distances | None,
+    threads: int | None,
+) -> NDArray[np.int64]:
+    """Fill `out` (K,) with the only query's distances; rings (Q, 64 W + 1) if `sizes`."""
+    ring_count = 64 * buckets.shape[1] + 1 if sizes is not None else 0
+    native = library.native()
+    if native is None:
+        return _numpy_scan(buckets, sizes, queries, out, ring_count)
+    members = team_size(buckets.nbytes * len(queries), threads)
+    rings = np.zeros((members, len(queries), ring_count), np.int64)
+    given, taken = _input(buckets, queries), ctypes.c_int64(0)
+    size_data = None if sizes is None else sizes.ctypes.data
+    out_data = None if out is None else out.ctypes.data
+
+    def work(member: int) -> None:
+        own = rings[member].ctypes.data
+        native.lh_scan(ctypes.byref(given), size_data, out_data, own, ctypes.byref(taken))
+
+    together(work, members)
+    total: NDArray[np.int64] = rings[0] if members == 1 else rings.sum(axis=0)
+    return total
 
 
-def _ring_count(buckets: Words) -> int:
-    """Rings for any code of these words, damaged ones too."""
-    return 64 * int(buckets.shape[1]) + 1
+def _numpy_scan(
+    buckets: Words,
+    sizes: NDArray[np.int32] | None,
+    queries: Words,
+    out: Distances | None,
+    ring_count: int,
+) -> NDArray[np.int64]:
+    rings = np.zeros((len(queries), ring_count), np.int64)
+    distances = _output(len(buckets), out)
+    for query, ring in zip(queries, rings, strict=True):
+        numpy_kernels.scan(buckets, query, distances)
+        if sizes is not None:
+            numpy_kernels.add_rings(distances, sizes, ring)
+    return rings
+
+
+def _select(
+    buckets: Words, queries: Words, limits: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], Distances]]:
+    native = library.native()
+    if native is None:
+        return list(_numpy_select(buckets, queries, limits))
+    given, counts = _input(buckets, queries), np.empty(len(queries), np.int64)
+    arguments = ctypes.byref(given), limits.ctypes.data, counts.ctypes.data
+    native.lh_select(*arguments, None, None)
+    # one more: C writes before it knows whether the value counts
+    found = [(np.empty(n + 1, np.int64), np.empty(n + 1, np.uint16)) for n in counts]
+    places = [pointers([arrays[i].ctypes.data for arrays in found]) for i in (0, 1)]
+    native.lh_select(*arguments, *places)
+    return [(indices[:-1], distances[:-1]) for indices, distances in found]
+
+
+def _numpy_select(
+    buckets: Words, queries: Words, limits: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], Distances]]:
+    distances = _output(len(buckets), None)
+    for query, limit in zip(queries, limits, strict=True):
+        numpy_kernels.scan(buckets, query, distances)
+        indices = numpy_kernels.within(distances, int(limit))
+        yield indices, distances[indices]
+
+
+def _input(buckets: Words, queries: Words) -> ScanInput:
+    """For C; valid while both arrays live."""
+    return ScanInput(buckets.ctypes.data, *buckets.shape, queries.ctypes.data, len(queries))
+
+
+def _checked(buckets: Words, queries: Words) -> tuple[Words, Words]:
+    """Both (_, W), contiguous."""
+    if buckets.ndim != 2 or buckets.shape[1:] != queries.shape[1:]:
+        raise ValueError(f"codes of shape {buckets.shape}, queries {queries.shape}")
+    if not 1 <= buckets.shape[1] <= _MAX_WORDS:
+        raise ValueError(f"{buckets.shape[1]} words a code; there may be 1 to {_MAX_WORDS}")
+    return np.ascontiguousarray(buckets, np.uint64), np.ascontiguousarray(queries, np.uint64)
+
+
+def _counted(sizes: NDArray[np.int32], buckets: Words) -> NDArray[np.int32]:
+    if sizes.shape != (len(buckets),):
+        raise ValueError(f"sizes of shape {sizes.shape} for {len(buckets)} codes")
+    return np.ascontiguousarray(sizes, np.int32)
+
+
+def _output(count: int, out: Distances | None) -> Distances:
+    if out is None:
+        return np.empty(count, np.uint16)
+    if out.shape != (count,) or out.dtype != np.uint16 or not out.flags.c_contiguous:
+        raise ValueError(f"out of shape {out.shape}, {out.dtype}, for {count} codes")
+    return out
 
 
 def _cut(rings: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StorageError
-from . import numpy_kernels
+from . import library, numpy_kernels
+from .library import FineInput
+from .team import team_size, together
 
 Distances = NDArray[np.float32]
+_TYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.int8)]  # as in native.c
+_METRICS = ["l2", "chi2", "cosine", "l1", "linf"]  # as in native.c
+_LANES = 64  # C reads queries and scales in whole groups of so many
 _REMEDY = "the index is damaged: verify it"
 
 
@@ -63,9 +70,46 @@ def fine(
     """
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(features)):
         raise StorageError("rows beyond the end of the features", _REMEDY)
-    out = np.empty(len(rows), np.float32)
-    numpy_kernels.fine(metric, features, scale, rows, query.astype(np.float32), out)
+    if features.dtype not in _TYPES or query.shape != features.shape[1:] or not query.size:
+        raise ValueError(f"features {features.shape} {features.dtype}, query {query.shape}")
+    if (features.dtype == np.int8) != (scale is not None):
+        raise ValueError("int8 features have a scale, others have none")
+    out, query = np.empty(len(rows), np.float32), query.astype(np.float32)
+    native = library.native()
+    if native is None:
+        numpy_kernels.fine(metric, features, scale, rows, query, out)
+    else:
+        features = np.ascontiguousarray(features)
+        _native_fine(native, metric, features, scale, rows, query, out, threads)
     return out
+
+
+def _native_fine(
+    native: ctypes.CDLL,
+    metric: str,
+    features: NDArray[np.generic],
+    scale: NDArray[np.float32] | None,
+    rows: NDArray[np.int64],
+    query: NDArray[np.float32],
+    out: Distances,
+    threads: int | None,
+) -> None:
+    dim = len(query)
+    padded = np.zeros((2, -(-dim // _LANES) * _LANES), np.float32)
+    padded[0, :dim] = query
+    if scale is not None:
+        padded[1, :dim] = scale
+    rows = np.ascontiguousarray(rows, np.int64)
+    given = FineInput(
+        features.ctypes.data, _TYPES.index(features.dtype), dim, _METRICS.index(metric),
+        padded[1].ctypes.data, padded[0].ctypes.data, rows.ctypes.data, len(rows),
+    )  # fmt: skip
+    taken = ctypes.c_int64(0)
+
+    def work(_: int) -> None:
+        native.lh_fine(ctypes.byref(given), out.ctypes.data, ctypes.byref(taken))
+
+    together(work, team_size(len(rows) * dim * features.itemsize, threads))
 
 
 def top(

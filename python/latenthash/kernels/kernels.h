@@ -1,0 +1,274 @@
+/* The kernels for one LEVEL of processors; included by native.c, once for each. */
+
+#define INLINE static inline __attribute__((always_inline)) TARGET
+#define VECTOR (LEVEL == 2 ? 64 : LEVEL == 1 ? 32 : 16)
+#define WIDE (VECTOR / 4) /* floats in a register */
+
+typedef float NAME(floats) __attribute__((vector_size(VECTOR)));
+typedef int32_t NAME(ints) __attribute__((vector_size(VECTOR)));
+#define floats NAME(floats)
+#define ints NAME(ints)
+
+/* ---- codes ---- */
+
+INLINE void NAME(hamming)(const uint64_t *restrict codes, const uint64_t *restrict query,
+                          int64_t words, int64_t count, uint16_t *restrict out) {
+  for (int64_t i = 0; i < count; i++) {
+    int64_t distance = 0;
+    for (int64_t w = 0; w < words; w++)
+      distance += __builtin_popcountll(codes[i * words + w] ^ query[w]);
+    out[i] = (uint16_t)distance;
+  }
+}
+
+/* The usual widths are compiled with `words` known: their loops unroll. */
+TARGET static void NAME(distances)(const uint64_t *codes, const uint64_t *query, int64_t words,
+                                   int64_t count, uint16_t *out) {
+  switch (words) {
+    case 1: NAME(hamming)(codes, query, 1, count, out); break;
+    case 2: NAME(hamming)(codes, query, 2, count, out); break;
+    case 4: NAME(hamming)(codes, query, 4, count, out); break;
+    case 8: NAME(hamming)(codes, query, 8, count, out); break;
+    default: NAME(hamming)(codes, query, words, count, out);
+  }
+}
+
+/* Adds sizes to rings by distance. `coming` is asked for meanwhile: counting waits for
+ * itself, not for the memory. */
+TARGET static void NAME(count_rings)(const uint16_t *distances, const int32_t *sizes,
+                                     int64_t count, int64_t *rings, int64_t ring_count,
+                                     const char *coming, int64_t code_bytes) {
+  int64_t parts[PARTS][RINGS];
+  for (int p = 0; p < PARTS; p++) memset(parts[p], 0, (size_t)ring_count * sizeof **parts);
+  int64_t i = 0;
+  for (; i + PARTS <= count; i += PARTS) {
+    for (int64_t b = 0; b < PARTS * code_bytes; b += 64)
+      __builtin_prefetch(coming + i * code_bytes + b);
+    for (int p = 0; p < PARTS; p++) parts[p][distances[i + p]] += sizes[i + p];
+  }
+  for (; i < count; i++) parts[0][distances[i]] += sizes[i];
+  for (int p = 0; p < PARTS; p++)
+    for (int64_t r = 0; r < ring_count; r++) rings[r] += parts[p][r];
+}
+
+TARGET static void NAME(scan)(const scan_input *in, const int32_t *sizes, uint16_t *out,
+                              int64_t *rings, int64_t *next) {
+  int64_t ring_count = 64 * in->words + 1, code_bytes = 8 * in->words;
+  uint16_t buffer[TILE];
+  for (int64_t block; (block = take(next, BLOCK * TILE)) < in->count;) {
+    int64_t stop = smaller(block + BLOCK * TILE, in->count);
+    for (int64_t start = block; start < stop; start += TILE) {
+      int64_t count = smaller(TILE, stop - start);
+      const uint64_t *codes = in->codes + start * in->words;
+      uint16_t *tile = out ? out + start : buffer;
+      for (int64_t q = 0; q < in->query_count; q++) {
+        NAME(distances)(codes, in->queries + q * in->words, in->words, count, tile);
+        if (sizes)
+          NAME(count_rings)(tile, sizes + start, count, rings + q * ring_count, ring_count,
+                            (const char *)(codes + count * in->words), code_bytes);
+      }
+    }
+  }
+}
+
+/* Small distances are rare: most groups are left after one look at all of them. */
+TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int64_t limit,
+                                   int64_t first, int64_t *indices, uint16_t *kept) {
+  int64_t found = 0;
+  if (limit < 0) return 0;
+  uint16_t most = (uint16_t)smaller(limit, UINT16_MAX); /* 16 bits: more fit a register */
+  for (int64_t start = 0; start < count; start += GROUP) {
+    int64_t stop = smaller(start + GROUP, count);
+    uint16_t any = stop - start < GROUP;
+    if (!any)
+      for (int64_t i = 0; i < GROUP; i++) any |= distances[start + i] <= most;
+    if (!any) continue;
+    for (int64_t i = start; i < stop; i++) {
+      indices[found] = first + i;
+      if (kept) kept[found] = distances[i];
+      found += distances[i] <= most;
+    }
+  }
+  return found;
+}
+
+TARGET static int64_t NAME(count_within)(const uint16_t *distances, int64_t count,
+                                         int64_t limit) {
+  int64_t found = 0;
+  if (limit < 0) return 0;
+  uint16_t most = (uint16_t)smaller(limit, UINT16_MAX);
+  for (int64_t start = 0; start < count; start += TILE) {
+    int64_t stop = smaller(start + TILE, count);
+    uint16_t few = 0; /* a tile's count fits 16 bits */
+    for (int64_t i = start; i < stop; i++) few += distances[i] <= most;
+    found += few;
+  }
+  return found;
+}
+
+TARGET static void NAME(select)(const scan_input *in, const int64_t *limits, int64_t *counts,
+                                int64_t **indices, uint16_t **distances) {
+  uint16_t tile[TILE];
+  memset(counts, 0, (size_t)in->query_count * sizeof *counts);
+  for (int64_t start = 0; start < in->count; start += TILE) {
+    int64_t count = smaller(TILE, in->count - start);
+    for (int64_t q = 0; q < in->query_count; q++) {
+      NAME(distances)(in->codes + start * in->words, in->queries + q * in->words, in->words,
+                      count, tile);
+      counts[q] += indices ? NAME(append)(tile, count, limits[q], start, indices[q] + counts[q],
+                                          distances[q] + counts[q])
+                           : NAME(count_within)(tile, count, limits[q]);
+    }
+  }
+}
+
+TARGET static int64_t NAME(within)(const uint16_t *distances, int64_t start, int64_t stop,
+                                   int64_t limit, int64_t *out) {
+  return out ? NAME(append)(distances + start, stop - start, limit, start, out, NULL)
+             : NAME(count_within)(distances + start, stop - start, limit);
+}
+
+/* ---- features ---- */
+
+INLINE floats NAME(load)(const void *from) {
+  floats value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+
+/* A register of stored values at `from`, times their `scale` if they are int8. */
+INLINE floats NAME(values)(int type, const void *from, const float *scale) {
+  if (type == F32) return NAME(load)(from);
+#if LEVEL == 2
+  if (type == F16) return _mm512_cvtph_ps(_mm256_loadu_si256(from));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from))) * NAME(load)(scale);
+#elif LEVEL == 1
+  if (type == F16) return _mm256_cvtph_ps(_mm_loadu_si128(from));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from))) * NAME(load)(scale);
+#else
+  floats value;
+  if (type == F16)
+    for (int i = 0; i < WIDE; i++) value[i] = from_half(((const uint16_t *)from)[i]);
+  else
+    for (int i = 0; i < WIDE; i++) value[i] = ((const int8_t *)from)[i] * scale[i];
+  return value;
+#endif
+}
+
+INLINE floats NAME(magnitude)(floats x) { return (floats)((ints)x & 0x7fffffff); }
+
+/* What x and y add to the sum of a metric. */
+INLINE floats NAME(step)(int metric, floats sum, floats x, floats y) {
+  floats difference = y - x;
+  if (metric == L2) return sum + difference * difference;
+  if (metric == COSINE) return sum + x * y;
+  if (metric == L1) return sum + NAME(magnitude)(difference);
+  if (metric == LINF) {
+    floats size = NAME(magnitude)(difference);
+    ints larger = size > sum;
+    return (floats)(((ints)size & larger) | ((ints)sum & ~larger));
+  }
+  floats total = y + x; /* chi-square; 0 / 0 counts 0 */
+  return sum + (floats)((ints)(difference / total) & (total != 0)) * difference;
+}
+
+/* Adds LANES values to the sums of a row, and their squares to `squares` for the cosine. */
+INLINE void NAME(add)(int metric, int type, const char *from, const float *scale,
+                      const float *query, floats *sums, floats *squares) {
+  const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
+  for (int p = 0; p < LANES / WIDE; p++) {
+    floats y = NAME(values)(type, from + p * WIDE * bytes, scale + p * WIDE);
+    sums[p] = NAME(step)(metric, sums[p], NAME(load)(query + p * WIDE), y);
+    if (metric == COSINE) squares[p] += y * y;
+  }
+}
+
+/* One value from the sums, halving: the order is the same on every level. */
+INLINE float NAME(whole)(int metric, const floats *sums) {
+  float lane[LANES];
+  memcpy(lane, sums, sizeof lane);
+  for (int half = LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; i++)
+      lane[i] = metric != LINF               ? lane[i] + lane[i + half]
+                : lane[i] > lane[i + half] ? lane[i]
+                                             : lane[i + half];
+  return lane[0];
+}
+
+INLINE float NAME(result)(int metric, float sum, float squares, float query_squares) {
+  if (metric == L2) return sqrtf(sum);
+  if (metric != COSINE) return sum;
+  /* doubles: the root of a square is exact, so equal features are at distance 0 */
+  double norms = sqrt((double)squares * query_squares);
+  double distance = norms > 0 ? 1 - sum / norms : 1;
+  return (float)(distance < 0 ? 0 : distance > 2 ? 2 : distance);
+}
+
+/* `coming` is a later row: it is asked for while this one is added. */
+INLINE float NAME(row)(int metric, int type, const fine_input *in, const char *row,
+                       const char *coming, float query_squares) {
+  const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
+  floats sums[LANES / WIDE], squares[LANES / WIDE];
+  memset(sums, 0, sizeof sums);
+  memset(squares, 0, sizeof squares);
+  int64_t i = 0;
+  for (; i + LANES <= in->dim; i += LANES) {
+    for (int b = 0; b < LANES * bytes; b += 64) __builtin_prefetch(coming + i * bytes + b);
+    NAME(add)(metric, type, row + i * bytes, in->scale + i, in->query + i, sums, squares);
+  }
+  if (i < in->dim) {
+    char rest[LANES * 4] = {0};
+    memcpy(rest, row + i * bytes, (size_t)((in->dim - i) * bytes));
+    NAME(add)(metric, type, rest, in->scale + i, in->query + i, sums, squares);
+  }
+  float all_squares = metric == COSINE ? NAME(whole)(metric, squares) : 0;
+  return NAME(result)(metric, NAME(whole)(metric, sums), all_squares, query_squares);
+}
+
+INLINE float NAME(squares)(const fine_input *in) {
+  floats sums[LANES / WIDE];
+  memset(sums, 0, sizeof sums);
+  for (int64_t i = 0; i < in->dim; i += LANES)
+    NAME(add)(L2, F32, (const char *)(in->query + i), NULL, (const float[LANES]){0}, sums, NULL);
+  return NAME(whole)(L2, sums);
+}
+
+INLINE void NAME(rows)(int metric, int type, const fine_input *in, float *out, int64_t *next) {
+  const int64_t bytes = in->dim * (type == F32 ? 4 : type == F16 ? 2 : 1);
+  const int64_t ahead = 1 + AHEAD / bytes;
+  const char *features = in->features;
+  float query_squares = metric == COSINE ? NAME(squares)(in) : 0;
+  for (int64_t start; (start = take(next, ROWS)) < in->count;) {
+    int64_t stop = smaller(start + ROWS, in->count);
+    for (int64_t i = start; i < stop; i++) {
+      int64_t later = smaller(i + ahead, in->count - 1);
+      out[i] = NAME(row)(metric, type, in, features + in->rows[i] * bytes,
+                         features + in->rows[later] * bytes, query_squares);
+    }
+  }
+}
+
+#define CASE(metric, type) \
+  case metric * 3 + type: NAME(rows)(metric, type, in, out, next); break;
+#define CASES(metric) CASE(metric, F32) CASE(metric, F16) CASE(metric, I8)
+
+TARGET static void NAME(fine)(const fine_input *in, float *out, int64_t *next) {
+  switch (in->metric * 3 + in->type) {
+    CASES(L2) CASES(CHI2) CASES(COSINE) CASES(L1) CASES(LINF)
+  }
+}
+
+static const kernel_set NAME(kernels) = {
+  NAME(scan), NAME(select), NAME(within), NAME(fine),
+};
+
+#undef floats
+#undef ints
+#undef INLINE
+#undef VECTOR
+#undef WIDE
+#undef CASE
+#undef CASES
+#undef LEVEL
+#undef NAME
+#undef TARGET

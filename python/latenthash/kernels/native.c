@@ -1,0 +1,158 @@
+/* The inner loops of search. `kernels.h` is compiled once for each level of x86
+ * processors and the best one is chosen when the library is loaded, so one binary runs
+ * everywhere. No Python here: the caller has let go of the interpreter's lock and checked
+ * every argument. Its threads share work through the counter `next`, from which each
+ * takes the next block: one that is late or slow holds up nothing. */
+#include <stddef.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Changed together with the arguments below; a stale library is not used. */
+#define VERSION 1
+
+enum { L2, CHI2, COSINE, L1, LINF };
+enum { F32, F16, I8 };
+
+enum {
+  TILE = 4096,   /* codes that stay in the cache while all queries look at them */
+  BLOCK = 16,    /* tiles that a thread takes at a time */
+  PARTS = 4,     /* counts of one tile, so that equal distances in a row need not wait */
+  RINGS = 64 * 16 + 1, /* distances between codes of at most 1024 bits */
+  GROUP = 32,    /* distances that are skipped together when none is small enough */
+  ROWS = 32,     /* rows of features that a thread takes at a time */
+  LANES = 64,    /* sums of one row; the same on every level, so the results are the same */
+  AHEAD = 4096,  /* bytes of features asked for before they are used */
+};
+
+typedef struct {
+  const uint64_t *codes; /* (count, words) */
+  int64_t count, words;
+  const uint64_t *queries; /* (query_count, words) */
+  int64_t query_count;
+} scan_input;
+
+typedef struct {
+  const void *features; /* (_, dim) of `type` */
+  int64_t type, dim, metric;
+  const float *scale, *query; /* padded with zeros to whole LANES */
+  const int64_t *rows;        /* (count,) */
+  int64_t count;
+} fine_input;
+
+typedef struct {
+  void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
+  void (*select)(const scan_input *, const int64_t *, int64_t *, int64_t **, uint16_t **);
+  int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t *);
+  void (*fine)(const fine_input *, float *, int64_t *);
+} kernel_set;
+
+static int64_t take(int64_t *next, int64_t step) {
+  return __atomic_fetch_add(next, step, __ATOMIC_RELAXED);
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* The value of a half-precision number, for processors that cannot convert it. */
+static inline float from_half(uint16_t half) {
+  uint32_t bits = (uint32_t)(half & 0x7fff) << 13;
+  if (bits >= 0x0f800000) bits += 0x70000000; /* infinite or not a number */
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  if (bits < 0x0f800000) value *= 0x1p112f; /* rebias the exponent, subnormals too */
+  return half & 0x8000 ? -value : value;
+}
+
+#define LEVEL 0
+#define NAME(name) name##_plain
+#define TARGET
+#include "kernels.h"
+
+#if defined(__x86_64__)
+#define LEVEL 1
+#define NAME(name) name##_avx2
+#define TARGET __attribute__((target("avx2,f16c,popcnt,bmi,bmi2,lzcnt")))
+#include "kernels.h"
+
+#define LEVEL 2
+#define NAME(name) name##_avx512
+#define TARGET                                                                        \
+  __attribute__((target("avx2,f16c,popcnt,bmi,bmi2,lzcnt,avx512f,avx512bw,avx512dq," \
+                        "avx512vl,avx512vpopcntdq,prefer-vector-width=512")))
+#include "kernels.h"
+#endif
+
+static const kernel_set *const LEVELS[] = {
+  &kernels_plain,
+#if defined(__x86_64__)
+  &kernels_avx2,
+  &kernels_avx512,
+#endif
+};
+
+static int best_level(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vpopcntdq"))
+    return 2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return 1;
+#endif
+  return 0;
+}
+
+static int level = 0;
+
+int64_t lh_version(void) { return VERSION; }
+
+/* Chooses the best level up to `most` (negative: the best); returns it. */
+int64_t lh_use_level(int64_t most) {
+  int best = best_level();
+  level = most < 0 || most > best ? best : (int)most;
+  return level;
+}
+
+/* Distances of all codes to the queries. `sizes` (count,) may be null, else images are
+ * added to `rings` (query_count, 64 * words + 1) by distance. `out` may be null, else it
+ * gets the distances (count,) to the only query. */
+void lh_scan(const scan_input *in, const int32_t *sizes, uint16_t *out, int64_t *rings,
+             int64_t *next) {
+  LEVELS[level]->scan(in, sizes, out, rings, next);
+}
+
+/* Codes within `limits` (query_count,) of the queries: how many in `counts`; if `indices`
+ * is not null, which ones, and their distances. An array has room for one more. */
+void lh_select(const scan_input *in, const int64_t *limits, int64_t *counts,
+               int64_t **indices, uint16_t **distances) {
+  LEVELS[level]->select(in, limits, counts, indices, distances);
+}
+
+/* Counts start <= i < stop with distances[i] <= limit; writes them to `out` unless it is
+ * null, which has room for one more. */
+int64_t lh_within(const uint16_t *distances, int64_t start, int64_t stop, int64_t limit,
+                  int64_t *out) {
+  return LEVELS[level]->within(distances, start, stop, limit, out);
+}
+
+/* Distances of rows of features to a query, into `out` (count,). */
+void lh_fine(const fine_input *in, float *out, int64_t *next) {
+  LEVELS[level]->fine(in, out, next);
+}
+
+/* Reads `bytes` from memory as fast as a core can: what the kernels are measured by. */
+uint64_t lh_read(const uint64_t *words, int64_t count, int64_t *next) {
+  enum { STEP = 1 << 15 };
+  uint64_t total = 0;
+  for (int64_t start; (start = take(next, STEP)) < count;) {
+    uint64_t sums[16] = {0};
+    int64_t stop = smaller(start + STEP, count);
+    for (int64_t i = start; i + 16 <= stop; i += 16)
+      for (int j = 0; j < 16; j++) sums[j] ^= words[i + j];
+    for (int j = 0; j < 16; j++) total ^= sums[j];
+  }
+  return total;
+}
