@@ -14,9 +14,13 @@ from .files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .index.health import Health
 
 _BLUE, _ORANGE, _GREEN = "#1f77b4", "#d95f02", "#1b7837"
 _SIZE = (10, 6.4)  # inches at 100 dots each: 1000 x 640
+_LARGE = (11, 8)
 _DPI = 100
 
 
@@ -27,15 +31,24 @@ def training_curves(log: Path, path: Path) -> None:
         log: JSONL as training writes it.
         path: PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     steps = [json.loads(line) for line in log.read_text().splitlines()]
-    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(_SIZE)
     losses, accuracies = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     _draw_losses(losses, steps)
     _draw_accuracies(accuracies, steps)
+    _save(figure, path)
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
     with atomic_file(path) as partial:
         figure.savefig(partial, format="png")
 
@@ -66,7 +79,7 @@ def _draw_accuracies(axes: Axes, steps: list[dict[str, Any]]) -> None:
 def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_lines():
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
 
 
@@ -107,3 +120,69 @@ def smooth(values: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.float
         if mass:
             smoothed[index] = total / mass
     return smoothed
+
+
+def health_picture(health: Health, path: Path) -> None:
+    """Draw what the codes of an index are worth.
+
+    Four pictures: sizes of the buckets, share of ones per bit (dead bits in orange),
+    correlation between bits, candidates within each radius.
+
+    Args:
+        health: of the index.
+        path: PNG to write.
+    """
+    figure = _figure(_LARGE)
+    sizes, balance, correlation, candidates = figure.subplots(2, 2).ravel()
+    _draw_sizes(sizes, health)
+    _draw_balance(balance, health)
+    _draw_correlation(correlation, health)
+    _draw_candidates(candidates, health)
+    figure.suptitle(
+        f"{health.images:,} images in {len(health.sizes):,} buckets, {health.bits} bits "
+        f"(worth {health.independent_bits:.1f} independent ones)"
+    )
+    _save(figure, path)
+
+
+def _draw_sizes(axes: Axes, health: Health) -> None:
+    """Per size class: share of the buckets, share of the images."""
+    rows = health.size_distribution()
+    names = [str(row["from"]) if row["from"] == 1 else f"{row['from']:,}+" for row in rows]
+    places = np.arange(len(rows))
+    for shift, what, colour, total in (
+        (-0.2, "buckets", _BLUE, len(health.sizes)),
+        (0.2, "images", _ORANGE, health.images),
+    ):
+        shares = [100 * row[what] / total for row in rows]
+        axes.bar(places + shift, shares, 0.4, color=colour, label=what)
+    axes.set_xticks(places, names, rotation=45 if len(rows) > 8 else 0)
+    axes.set(xlabel="images in a bucket", ylabel="share (%)", title="bucket sizes")
+    _finish(axes)
+
+
+def _draw_balance(axes: Axes, health: Health) -> None:
+    colours = [_ORANGE if bit in health.dead else _BLUE for bit in range(health.bits)]
+    axes.bar(np.arange(health.bits), 100 * (health.balance - 0.5), 0.9, 50, color=colours)
+    for bit in health.dead:
+        axes.axvline(bit, color=_ORANGE, linewidth=1)
+    axes.axhline(50, color="black", linewidth=0.8)
+    axes.set(xlabel="bit", ylabel="images with a 1 (%)", title="balance of the bits", ylim=(0, 100))
+    _finish(axes)
+
+
+def _draw_correlation(axes: Axes, health: Health) -> None:
+    image = axes.imshow(health.correlation, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, shrink=0.9)
+    axes.set(xlabel="bit", ylabel="bit", title="correlation between bits")
+
+
+def _draw_candidates(axes: Axes, health: Health) -> None:
+    radii = np.arange(health.bits + 1)
+    if len(health.candidates):
+        low, median, high = (health.reached(share) for share in (0.1, 0.5, 0.9))
+        axes.fill_between(radii, low, high, color=_BLUE, alpha=0.2, linewidth=0, label="10 to 90 %")
+        axes.plot(radii, median, color=_BLUE, linewidth=2, label="median query")
+        axes.set_yscale("log")
+    axes.set(xlabel="Hamming radius", ylabel="candidates", title="images within a radius")
+    _finish(axes)
