@@ -65,7 +65,7 @@ def listed(path: Path) -> list[tuple[str, int]]:
 def test_everything_is_written_and_agrees(tmp_path: Path) -> None:
     source = photos(tmp_path / "in")
     seen: list[tuple[int, int]] = []
-    report = build_lmdb(source, tmp_path / "out", progress=lambda *step: seen.append(step))
+    report = build_lmdb(source, tmp_path / "out", on_progress=lambda *step: seen.append(step))
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == FILES
     assert (report.train_counts, report.val_counts) == ([8, 8, 8], [2, 2, 2])
@@ -283,7 +283,7 @@ def test_an_exception_keeps_the_earlier_output(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_lmdb(source, tmp_path / "out", seed=1, progress=interrupt)
+        build_lmdb(source, tmp_path / "out", seed=1, on_progress=interrupt)
     assert contents(tmp_path) == before
 
 
@@ -292,7 +292,7 @@ import sys, time
 from pathlib import Path
 from latenthash.dataset import build_lmdb
 def slow(done, total): print(done, flush=True); time.sleep(1)
-build_lmdb(Path(sys.argv[1]), Path(sys.argv[2]), progress=slow, seed=1)
+build_lmdb(Path(sys.argv[1]), Path(sys.argv[2]), on_progress=slow, seed=1)
 """
 
 

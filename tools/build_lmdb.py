@@ -80,7 +80,7 @@ def main() -> None:
             background=args.background,
             strict=args.strict,
             workers=args.workers,
-            progress=progress,
+            on_progress=progress,
         )
     if args.json:
         _cli.report_json(report.to_json())

@@ -140,7 +140,7 @@ class Demo:
                 encode="raw",
                 val_fraction=VAL_FRACTION,
                 seed=SEED,
-                progress=progress,
+                on_progress=progress,
             )
 
     def _train(self, family: NetFamily, dataset: DatasetReport) -> HashModel:

@@ -53,7 +53,7 @@ def build_lmdb(
     background: bool = False,
     strict: bool = False,
     workers: int | None = None,
-    progress: Progress = silent,
+    on_progress: Progress = silent,
 ) -> DatasetReport:
     """Build what Caffe trains on from an image set; `output` appears whole or not at all.
 
@@ -78,7 +78,7 @@ def build_lmdb(
         background: keep Caltech-101's class BACKGROUND_Google.
         strict: fail if anything has to be skipped.
         workers: threads, or processes for many small files; None for one a free core.
-        progress: told after every few images.
+        on_progress: told after every few images.
 
     Raises:
         DataError: nothing to build from, settings that make no sense, an `output` that
@@ -95,7 +95,7 @@ def build_lmdb(
     if not val and val_fraction != 0:
         raise DataError(f"{source}: no class has two images to split", "add images or give --val 0")
     splits = {"train": train, "val": val} if val else {"train": train}
-    run = _Build(recipe, len(found.labels), strict, workers, progress, len(found.samples))
+    run = _Build(recipe, len(found.labels), strict, workers, on_progress, len(found.samples))
     for skipped in found.skipped:
         run.skip(*skipped)
     with atomic_folder(output) as folder:
