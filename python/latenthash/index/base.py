@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ..distances import METRICS
 from ..errors import DataError
 from ..hamming import Codes
+from .filter import Filter
 
 DEFAULT_CANDIDATES = 1000
+MAX_CANDIDATES = 200_000
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,16 @@ class SearchOptions:
         top: hits wanted.
         metric: distance of the fine step: l2, chi2, cosine, l1 or linf.
         radius: take only buckets within this Hamming distance; None sets no limit.
-        candidates: nearest buckets are taken until they hold at least this many images,
-            the last ring (all buckets of one distance) whole; None sets no limit.
+        candidates: nearest buckets are taken until they hold at least this many images
+            that pass the filter, the last ring (all buckets of one distance) whole; None
+            sets no limit.
         max_distance: leave out hits farther than this under the metric.
+        exact: compare all images that pass the filter: the plain search, whatever
+            `radius`, `candidates` and `max_candidates` say.
+        filter: which images may be found.
+        max_candidates: most images to compare, unless `candidates` asks for more. If
+            collapsed codes reach more, those of the lowest ids in the last ring are
+            taken and `Hits.left_out` counts the others.
     """
 
     top: int = 10
@@ -34,11 +43,14 @@ class SearchOptions:
     radius: int | None = None
     candidates: int | None = DEFAULT_CANDIDATES
     max_distance: float | None = None
+    exact: bool = False
+    filter: Filter | None = None
+    max_candidates: int | None = MAX_CANDIDATES
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise DataError(f"metric {self.metric!r}", f"choose one of {', '.join(METRICS)}")
-        for name in ("top", "candidates"):
+        for name in ("top", "candidates", "max_candidates"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise DataError(f"{name} {value}", "give 1 or more")
@@ -46,6 +58,13 @@ class SearchOptions:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise DataError(f"{name} {value}", "give 0 or more")
+
+    @property
+    def cap(self) -> int | None:
+        """Most images that are compared; None: no limit."""
+        if self.exact or self.max_candidates is None:
+            return None
+        return max(self.max_candidates, self.candidates or 0)
 
 
 @dataclass(frozen=True)
@@ -56,10 +75,14 @@ class Hits:
         ids: (k,) int64.
         hamming: (k,) uint16, distances between the codes.
         distances: (k,) float32 under the metric.
-        radius: the Hamming distance that the coarse step went to; -1 if it found nothing.
-        buckets: buckets taken.
-        candidates: images in them, all compared by feature.
-        timings_ms: milliseconds of the phases "coarse" and "fine".
+        radius: the largest Hamming distance among the candidates; -1 if there are none.
+        buckets: buckets that hold them, summed over the segments of the index.
+        candidates: images compared by feature.
+        exact: proof that no other image belongs among the hits: every image that passes
+            the filter was compared.
+        left_out: images within reach that `max_candidates` left out.
+        ways: how the coarse step searched each segment: scan, table or mih.
+        timings_ms: milliseconds of the phases "coarse", "fine" and "rank".
     """
 
     ids: NDArray[np.int64]
@@ -68,6 +91,9 @@ class Hits:
     radius: int
     buckets: int
     candidates: int
+    exact: bool
+    left_out: int = 0
+    ways: tuple[str, ...] = field(default=(), compare=False)
     timings_ms: dict[str, float] = field(default_factory=dict, compare=False)
 
 
@@ -93,6 +119,7 @@ class Index(Protocol):
 
         Raises:
             MismatchError: codes or features of another width.
+            DataError: the filter names a class that there is not.
         """
         ...
 
@@ -103,28 +130,3 @@ class Index(Protocol):
             StorageError: something is damaged; the message names the file.
         """
         ...
-
-
-def rank(
-    distances: NDArray[np.float32], ids: NDArray[np.int64], options: SearchOptions
-) -> NDArray[np.intp]:
-    """Positions of the hits among the candidates, ordered by (distance, id).
-
-    Args:
-        distances: (M,) under the metric.
-        ids: (M,) of the same candidates.
-        options: `top` and `max_distance`.
-
-    Returns:
-        (k,) positions, k <= top.
-    """
-    positions = np.arange(len(distances))
-    if options.max_distance is not None:
-        positions = positions[distances <= options.max_distance]
-    if len(positions) > options.top:
-        # keep everything up to the k-th smallest distance, ties included
-        kept = distances[positions]
-        limit = np.partition(kept, options.top - 1)[options.top - 1]
-        positions = positions[kept <= limit]
-    order = np.lexsort((ids[positions], distances[positions]))
-    return positions[order[: options.top]]

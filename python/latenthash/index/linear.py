@@ -11,18 +11,41 @@ from numpy.typing import NDArray
 from ..distances import METRICS
 from ..errors import MismatchError
 from ..hamming import Codes, distances
-from .base import Hits, SearchOptions, rank
+from .base import Hits, SearchOptions
+from .filter import Filter, matcher
+
+Order = NDArray[np.intp]
 
 
 class LinearIndex:
-    """Codes and features in memory; ids are row numbers."""
+    """Codes and features in memory."""
 
-    def __init__(self, bits: int, codes: Codes, features: NDArray[np.floating]) -> None:
-        """Hold (N, W) packed codes of `bits` bits and (N, D) features."""
+    def __init__(
+        self,
+        bits: int,
+        codes: Codes,
+        features: NDArray[np.floating],
+        ids: NDArray[np.int64] | None = None,
+        labels: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Hold N images.
+
+        Args:
+            bits: of a code.
+            codes: (N, W) uint8, packed.
+            features: (N, D) floating.
+            ids: (N,) distinct; None: row numbers.
+            labels: N class names, "" where unknown; None: all unknown.
+            names: N names; None: all empty.
+        """
         if len(codes) != len(features):
             raise MismatchError(f"{len(codes)} codes for {len(features)} features")
         self.bits = bits
         self._codes, self._features = codes, features
+        self._ids = np.arange(len(codes)) if ids is None else ids
+        self._labels = [""] * len(codes) if labels is None else list(labels)
+        self._names = [""] * len(codes) if names is None else list(names)
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -36,28 +59,52 @@ class LinearIndex:
     def _search(self, code: Codes, feature: NDArray[np.floating], options: SearchOptions) -> Hits:
         begin = perf_counter()
         hamming = distances(code[None], self._codes)[0]
-        radius = self._radius(hamming, options)
-        chosen = np.flatnonzero(hamming.astype(np.int64) <= radius)
+        passing = np.array([row for row in range(len(self)) if self._passes(row, options.filter)])
+        nearest = passing[np.lexsort((self._ids[passing], hamming[passing]))].astype(np.intp)
+        within = nearest[: self._reach(hamming[nearest], options)]
+        chosen = within[: options.cap]
         middle = perf_counter()
         fine = METRICS[options.metric](feature, self._features[chosen])
-        best = rank(fine, chosen, options)
         end = perf_counter()
+        best = np.lexsort((self._ids[chosen], fine))
+        if options.max_distance is not None:
+            best = best[fine[best] <= options.max_distance]
+        best = best[: options.top]
+        times = {"coarse": middle - begin, "fine": end - middle, "rank": perf_counter() - end}
         return Hits(
-            ids=chosen[best],
+            ids=self._ids[chosen[best]],
             hamming=hamming[chosen[best]],
             distances=fine[best],
-            radius=int(hamming[chosen].max(initial=0)) if len(chosen) else -1,
+            radius=int(hamming[chosen[-1]]) if len(chosen) else -1,
             buckets=len(np.unique(self._codes[chosen], axis=0)),
             candidates=len(chosen),
-            timings_ms={"coarse": 1e3 * (middle - begin), "fine": 1e3 * (end - middle)},
+            exact=len(chosen) == len(passing),
+            left_out=len(within) - len(chosen),
+            ways=("linear",),
+            timings_ms={phase: 1e3 * seconds for phase, seconds in times.items()},
         )
 
-    def _radius(self, hamming: NDArray[np.uint16], options: SearchOptions) -> int:
-        """Hamming distance up to which images are candidates."""
-        radius = self.bits if options.radius is None else options.radius
+    def _passes(self, row: int, wanted: Filter | None) -> bool:
+        if wanted is None:
+            return True
+        label, number, name = self._labels[row], int(self._ids[row]), self._names[row]
+        return (
+            (wanted.labels is None or label in wanted.labels)
+            and label not in (wanted.not_labels or ())
+            and (wanted.ids is None or number in wanted.ids)
+            and number not in (wanted.not_ids or ())
+            and (wanted.names is None or bool(matcher(wanted.names)(name)))
+            and not matcher(wanted.not_names or ())(name)
+        )
+
+    def _reach(self, hamming: NDArray[np.uint16], options: SearchOptions) -> int:
+        """How many of the images, given the ascending distances, are within the limits."""
+        if options.exact:
+            return len(hamming)
+        radius = self.bits if options.radius is None else min(options.radius, self.bits)
         if options.candidates is not None and options.candidates < len(hamming):
-            radius = min(radius, int(np.sort(hamming)[options.candidates - 1]))
-        return radius
+            radius = min(radius, int(hamming[options.candidates - 1]))
+        return int(np.searchsorted(hamming, radius, side="right"))
 
     def verify(self) -> None:
         """Nothing is stored, nothing can be damaged."""

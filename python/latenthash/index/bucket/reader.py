@@ -15,8 +15,9 @@ from ...distances import METRICS
 from ...errors import DataError, MismatchError, StorageError
 from ...files import sha256
 from ...hamming import Codes, distances, width
+from ...kernels import top
 from ...manifest import read_manifest
-from ..base import Hits, SearchOptions, rank
+from ..base import Hits, SearchOptions
 from . import layout
 
 
@@ -77,7 +78,7 @@ class BucketIndex:
         middle = perf_counter()
         fine = METRICS[options.metric](feature, self._features[rows])
         ids = self._ids[rows]
-        best = rank(fine, ids, options)
+        best = top(fine, ids, options.top, options.max_distance)
         end = perf_counter()
         return Hits(
             ids=ids[best],
@@ -86,6 +87,7 @@ class BucketIndex:
             radius=int(hamming[buckets].max()) if len(buckets) else -1,
             buckets=len(buckets),
             candidates=len(rows),
+            exact=len(rows) == len(self),
             timings_ms={"coarse": 1e3 * (middle - begin), "fine": 1e3 * (end - middle)},
         )
 

@@ -1,0 +1,245 @@
+"""One query over the segments of an index: near buckets, their rows, distances, rank."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import kernels
+from ..base import Hits, SearchOptions
+from .coarse import Probe, Scan, SegmentCodes, reach
+from .eligible import Eligible
+from .memory import read_ahead
+from .segment import Segment
+from .tables import Distances, Indices, Words
+
+Rows = NDArray[np.int64]
+_AHEAD = 256 << 20  # bytes of features read ahead of the comparison
+
+
+@dataclass(frozen=True)
+class Source:
+    """A segment, its codes, and its images that pass the filter."""
+
+    segment: Segment
+    codes: SegmentCodes
+    eligible: Eligible
+
+
+@dataclass(frozen=True)
+class Near:
+    """Result of the coarse step.
+
+    Attributes:
+        taken: for each segment bucket numbers, ascending, and their distances.
+        radius: that it went to.
+        within: images in reach, more than the buckets hold if there is a cap.
+        ways: how each segment was searched.
+        seconds: that it took.
+    """
+
+    taken: list[tuple[Indices, Distances]]
+    radius: int
+    within: int
+    ways: tuple[str, ...]
+    seconds: float
+
+
+@dataclass
+class _Found:
+    """Candidates in one segment: rows ascending, (M,), and their distances by code."""
+
+    source: Source
+    rows: Rows
+    hamming: Distances
+    buckets: int
+
+    def ids(self, chosen: NDArray[np.intp] | None = None) -> NDArray[np.int64]:
+        segment, rows = self.source.segment, self.rows
+        rows = rows if chosen is None else rows[chosen]
+        return segment.ids[segment.positions[rows]]
+
+
+def limits(options: SearchOptions, bits: int) -> tuple[int, int | None]:
+    """Largest radius to go to, and the images wanted (None: all within it)."""
+    if options.exact:
+        return bits, None
+    radius = bits if options.radius is None else min(options.radius, bits)
+    return radius, options.candidates
+
+
+def coarse(
+    sources: Sequence[Source], query: Words, options: SearchOptions, expected: int | None
+) -> Near:
+    """Find the buckets near a query.
+
+    Args:
+        sources: the segments, at least one.
+        query: (W,) uint64.
+        options: how far to go.
+        expected: radius that is likely reached; None: not known.
+    """
+    begin = perf_counter()
+    parts = [part.codes.start(query, part.eligible.sizes, expected) for part in sources]
+    radius = reach(parts, *limits(options, sources[0].codes.bits))
+
+    def count(radius: int) -> int:
+        return sum(part.count(radius) for part in parts)
+
+    within = count(radius)
+    if options.cap is not None and within > options.cap:
+        radius = bisect_left(range(radius + 1), options.cap, key=count)
+    return _near(parts, radius, within, begin)
+
+
+def _near(parts: Sequence[Scan | Probe], radius: int, within: int, begin: float) -> Near:
+    taken = [part.taken(radius) for part in parts]
+    ways = tuple(part.way for part in parts)
+    return Near(taken, radius, within, ways, perf_counter() - begin)
+
+
+def coarse_batch(sources: Sequence[Source], queries: Words, options: SearchOptions) -> list[Near]:
+    """As `coarse` by scan, for (Q, W) queries; each code is read once for all of them."""
+    begin = perf_counter()
+    bits = sources[0].codes.bits
+    limit, wanted = limits(options, bits)
+    counts = np.cumsum(
+        sum(
+            kernels.rings_batch(part.segment.buckets, part.eligible.sizes, queries, bits)
+            for part in sources
+        ),
+        axis=1,
+    )
+    reached = np.full(len(queries), limit) if wanted is None else _first(counts, wanted, limit)
+    within = counts[np.arange(len(queries)), reached]
+    if options.cap is not None:
+        reached = np.minimum(reached, _first(counts, options.cap, limit))
+    selected = [kernels.select_batch(part.segment.buckets, queries, reached) for part in sources]
+    seconds = (perf_counter() - begin) / len(queries)
+    ways = ("scan",) * len(sources)
+    return [
+        Near(list(taken), radius, total, ways, seconds)
+        for taken, radius, total in zip(
+            zip(*selected, strict=True), reached.tolist(), within.tolist(), strict=True
+        )
+    ]
+
+
+def _first(counts: NDArray[np.int64], wanted: int, limit: int) -> NDArray[np.intp]:
+    """(Q,) first radius with `wanted` images of (Q, bits + 1) counts, at most `limit`."""
+    short: NDArray[np.intp] = (counts < wanted).sum(axis=1)
+    return np.minimum(short, limit)
+
+
+def answer(
+    sources: Sequence[Source],
+    near: Near,
+    feature: NDArray[np.float32],
+    options: SearchOptions,
+    threads: int | None = None,
+) -> Hits:
+    """Compare the images of the near buckets by feature and rank them.
+
+    Args:
+        sources: the segments.
+        near: what `coarse` found in them.
+        feature: (D,) of the query.
+        options: metric, hits wanted, cap.
+        threads: of the comparison.
+    """
+    begin = perf_counter()
+    found = [_rows(*pair) for pair in zip(sources, near.taken, strict=True)]
+    candidates = sum(len(part.rows) for part in found)
+    if options.cap is not None and candidates > options.cap:
+        _cut(found, options.cap)
+        candidates = options.cap
+    listed = perf_counter()
+    fine = np.concatenate([_fine(part, feature, options.metric, threads) for part in found])
+    compared = perf_counter()
+    best, ids = _rank(found, fine, options)
+    hamming = np.concatenate([part.hamming for part in found])
+    times = {
+        "coarse": near.seconds + listed - begin,
+        "fine": compared - listed,
+        "rank": perf_counter() - compared,
+    }
+    return Hits(
+        ids=ids,
+        hamming=hamming[best],
+        distances=fine[best],
+        radius=int(hamming.max()) if candidates else -1,
+        buckets=sum(part.buckets for part in found),
+        candidates=candidates,
+        exact=candidates == sum(source.eligible.images for source in sources),
+        left_out=near.within - candidates,
+        ways=near.ways,
+        timings_ms={phase: 1e3 * seconds for phase, seconds in times.items()},
+    )
+
+
+def _rows(source: Source, taken: tuple[Indices, Distances]) -> _Found:
+    """Rows of the buckets that pass the filter."""
+    buckets, distances = taken
+    rows, hamming = kernels.rows_of(source.segment.offsets, buckets, distances)
+    if source.eligible.rows is None:
+        return _Found(source, rows, hamming, len(buckets))
+    passing = source.eligible.rows[rows]
+    holding = int(np.count_nonzero(source.eligible.sizes[buckets]))
+    return _Found(source, rows[passing], hamming[passing], holding)
+
+
+def _cut(found: list[_Found], cap: int) -> None:
+    """Keep `cap` candidates: of the last ring those with the lowest ids."""
+    last = max(int(part.hamming.max(initial=0)) for part in found)
+    rings = [np.flatnonzero(part.hamming == last) for part in found]
+    ids = np.concatenate([part.ids(ring) for part, ring in zip(found, rings, strict=True)])
+    kept = cap - (sum(len(part.rows) for part in found) - len(ids))
+    highest = np.partition(ids, kept - 1)[kept - 1]
+    for part, ring in zip(found, rings, strict=True):
+        keep = np.ones(len(part.rows), dtype=bool)
+        keep[ring] = part.ids(ring) <= highest
+        part.rows, part.hamming = part.rows[keep], part.hamming[keep]
+        offsets = part.source.segment.offsets
+        part.buckets = len(np.unique(np.searchsorted(offsets, part.rows, side="right")))
+
+
+def _fine(
+    found: _Found, feature: NDArray[np.float32], metric: str, threads: int | None
+) -> NDArray[np.float32]:
+    """Distances of the candidates, (M,); what is on disk only is read ahead."""
+    segment, rows = found.source.segment, found.rows
+    step = max(1, _AHEAD // segment.features.strides[0])
+    read_ahead(segment.features, rows[:step])
+    parts = [np.empty(0, np.float32)]
+    for start in range(0, len(rows), step):
+        read_ahead(segment.features, rows[start + step : start + 2 * step])
+        part = rows[start : start + step]
+        parts.append(
+            kernels.fine(metric, segment.features, segment.scale, part, feature, threads=threads)
+        )
+    return parts[-1] if len(parts) == 2 else np.concatenate(parts)
+
+
+def _rank(
+    found: list[_Found], fine: NDArray[np.float32], options: SearchOptions
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Places of the hits among all candidates, and their ids, by (distance, id)."""
+    places = np.arange(len(fine))
+    if len(fine) > options.top:  # ids of the nearest only, ties included
+        furthest = np.partition(fine, options.top - 1)[options.top - 1]
+        places = np.flatnonzero(fine <= furthest)
+    ends = np.cumsum([len(part.rows) for part in found])
+    parts = np.split(places, np.searchsorted(places, ends[:-1]))
+    ids = np.concatenate(
+        [
+            part.ids(chosen - (end - len(part.rows)))
+            for part, chosen, end in zip(found, parts, ends.tolist(), strict=True)
+        ]
+    )
+    order = kernels.top(fine[places], ids, options.top, options.max_distance)
+    return places[order], ids[order]
