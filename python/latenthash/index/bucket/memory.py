@@ -19,7 +19,7 @@ from ...errors import DataError
 
 _log = logging.getLogger(__name__)
 _PAGE = mmap.PAGESIZE
-_SAMPLE = 64  # rows looked at to tell whether features are in memory
+_SAMPLE = 32  # rows looked at to tell whether features are in memory
 _WILLNEED = 3
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
     Raises:
         DataError: no such size.
     """
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip().upper())
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", text.strip().upper())
     if parts is None:
         raise DataError(f"size {text!r}", "give bytes, or a size such as 512M or 2G")
     return int(float(parts[1]) * _UNITS[parts[2]])
