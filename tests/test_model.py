@@ -9,8 +9,8 @@ import pytest
 from latenthash.engines import get_engine
 from latenthash.errors import MismatchError, NetError
 from latenthash.hamming import pack
-from latenthash.manifest import read_manifest, write_manifest
-from latenthash.model import IDENTITY, open_model, stored_model
+from latenthash.manifest import IDENTITY, read_manifest, write_manifest
+from latenthash.model import open_model, stored_model
 from latenthash.proto import write_mean
 from small import BITS, DIM, write_model
 

@@ -23,7 +23,7 @@ def main() -> None:
     args = parser.parse_args()
 
     with CodeSet(args.codes) as codes, _cli.bar("indexing") as progress:
-        build_index(codes, args.index, progress)
+        build_index(codes, args.index, on_progress=progress)
     _cli.remember_index(args.index)
     facts = BucketIndex(args.index).manifest
     if args.json:

@@ -174,7 +174,7 @@ class Demo:
 
     def _index(self, database: Path) -> Path:
         with self._stage("index") as progress, CodeSet(database) as codes:
-            return build_index(codes, self.output / "index", progress)
+            return build_index(codes, self.output / "index", on_progress=progress)
 
     def _search(self, index: Path, queries: Path) -> list[Answer]:
         """Ask a spread of the queries, as files, and draw some."""

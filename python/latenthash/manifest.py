@@ -17,6 +17,8 @@ from .files import atomic_file
 
 FORMAT = 1
 Manifest = dict[str, Any]
+IDENTITY = ("deploy_sha256", "weights_sha256", "preprocess_sha256")
+"""Keys of a model's description that tell one model from another."""
 
 
 def new_manifest(stage: str, **settings: Any) -> Manifest:
@@ -37,7 +39,7 @@ def read_manifest(path: Path, stage: str) -> Manifest:
         DataError: missing, no JSON, of another stage, or of a newer format.
     """
     try:
-        manifest = json.loads(path.read_text())
+        manifest: Any = json.loads(path.read_text())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", f"is this the output of {stage}?") from error
     except (ValueError, RecursionError) as error:
@@ -50,7 +52,8 @@ def read_manifest(path: Path, stage: str) -> Manifest:
             f"{path}: format {manifest['format']}, this version reads up to {FORMAT}",
             "update latenthash",
         )
-    return manifest
+    result: Manifest = manifest
+    return result
 
 
 def require_same(

@@ -24,7 +24,6 @@ from .images import Preprocess
 from .manifest import read_manifest
 from .netdef import NetDef, load_netdef
 
-IDENTITY = ("deploy_sha256", "weights_sha256", "preprocess_sha256")
 _FLOAT16 = np.finfo(np.float16)
 
 
@@ -53,7 +52,7 @@ class HashModel:
     mean_file: Path | None = None
 
     def describe(self) -> dict[str, Any]:
-        """JSON for manifests; the keys in `IDENTITY` tell one model from another."""
+        """JSON for manifests; the keys in `manifest.IDENTITY` tell one model from another."""
         mean_file = str(self.mean_file.resolve()) if self.mean_file else None
         preprocess = self.preprocess.to_json(mean_file)
         return {

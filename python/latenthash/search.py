@@ -12,7 +12,6 @@ from .engines import Engine, Net
 from .hamming import to_text
 from .images import load
 from .index import BucketIndex, Hits, SearchOptions
-from .index.bucket.layout import MODEL
 from .model import stored_model
 
 _CROWDED = 10  # times the candidates asked for: above that the codes tell too little apart
@@ -89,7 +88,8 @@ class Searcher:
             NetError, EngineError: the network cannot be loaded.
         """
         self.index = BucketIndex(folder)
-        self.model = stored_model(self.index.manifest["model"], folder / MODEL)
+        facts = self.index.manifest
+        self.model = stored_model(facts["model"], folder / facts["model_folder"])
         self._net: Net = engine.load(self.model.deploy, self.model.weights)
 
     def search(self, image: Path, options: SearchOptions | None = None) -> Answer:

@@ -2,5 +2,6 @@
 
 from .build import build_index
 from .reader import BucketIndex
+from .writer import AddReport, IndexWriter
 
-__all__ = ["BucketIndex", "build_index"]
+__all__ = ["AddReport", "BucketIndex", "IndexWriter", "build_index"]

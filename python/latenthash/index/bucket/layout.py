@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ...files import sha256
 from ...hamming import MAX_BITS
-from ...manifest import Manifest
 from .arrays import Shape
 
 STAGE = "build_index"
@@ -32,7 +28,6 @@ NAME_ORDER = "name_order.npy"
 CONTENT_ORDER = "content_order.npy"
 HASH_BYTES = 32
 MOST_IMAGES = 2**31 - 1  # of one segment: positions are int32
-ITEMS = "items.h5"
 
 
 def words(bits: int) -> int:
@@ -68,15 +63,3 @@ def segment_arrays(
 def segment_files(storage: str) -> set[str]:
     """Names of all files of a segment."""
     return {*segment_arrays(1, 1, MAX_BITS, 1, storage), NAMES}
-
-
-def checksums(folder: Path) -> Manifest:
-    """{relative name: {bytes, sha256}} of all files in `folder`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): {
-            "bytes": path.stat().st_size,
-            "sha256": sha256(path),
-        }
-        for path in files
-    }

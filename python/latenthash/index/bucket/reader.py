@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ...distances import METRICS
-from ...errors import DataError, MismatchError, StorageError
-from ...files import sha256
+from ...errors import MismatchError
 from ...hamming import Codes, distances, width
 from ...kernels import top
-from ...manifest import read_manifest
 from ..base import Hits, SearchOptions
-from . import layout
+from .generation import open_generation
+from .verify import verify
 
 
 class BucketIndex:
@@ -31,32 +28,17 @@ class BucketIndex:
             DataError: no index there.
             StorageError: a file is missing or of another length.
         """
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no index there", "run build_index.py or `make demo`")
         self.folder = folder
-        self.manifest = read_manifest(folder / layout.MANIFEST, layout.STAGE)
-        self._check_lengths()
+        generation = open_generation(folder)
+        self.manifest = generation.manifest
         self.bits: int = self.manifest["bits"]
         self.dim: int = self.manifest["dim"]
-        self._buckets: Codes = self._load(layout.BUCKETS)
-        self._offsets = self._load(layout.OFFSETS)
-        self._ids = self._load(layout.IDS)
-        self._features = self._load(layout.FEATURES)
-
-    def _load(self, name: str) -> NDArray[Any]:
-        array: NDArray[Any] = np.load(self.folder / name, mmap_mode="r")
-        return array
-
-    def _check_lengths(self) -> None:
-        for name, known in self.manifest["files"].items():
-            path = self.folder / name
-            length = path.stat().st_size if path.is_file() else None
-            if length != known["bytes"]:
-                problem = "missing" if length is None else f"{length} bytes of {known['bytes']}"
-                raise StorageError(f"{path}: {problem}", "build the index again")
+        [self._segment] = generation.segments
+        self._buckets: Codes = self._segment.buckets.view(np.uint8)[:, : width(self.bits)]
+        self._offsets = self._segment.offsets
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return int(self.manifest["images"])
 
     def search(
         self, codes: Codes, features: NDArray[np.floating], options: SearchOptions
@@ -76,8 +58,8 @@ class BucketIndex:
         buckets = self._coarse(hamming, options)
         rows, row_hamming = self._rows(buckets, hamming)
         middle = perf_counter()
-        fine = METRICS[options.metric](feature, self._features[rows])
-        ids = self._ids[rows]
+        fine = METRICS[options.metric](feature, self._segment.restored(rows))
+        ids = self._segment.ids[self._segment.positions[rows]]
         best = top(fine, ids, options.top, options.max_distance)
         end = perf_counter()
         return Hits(
@@ -114,21 +96,14 @@ class BucketIndex:
 
     def verify(self) -> None:
         """Compare every file with its checksum; see `Index.verify`."""
-        for name, known in self.manifest["files"].items():
-            if sha256(self.folder / name) != known["sha256"]:
-                raise StorageError(f"{self.folder / name}: damaged", "build the index again")
+        verify(self.folder)
 
     def names(self, ids: NDArray[np.int64]) -> list[str]:
         """Names of images by id."""
-        with self._items() as items:
-            return [items["names"].asstr()[int(number)] for number in ids]
+        return self._segment.names(np.searchsorted(self._segment.ids, ids))
 
     def labels(self, ids: NDArray[np.int64]) -> list[str]:
         """Class names of images by id; "" where unknown."""
-        with self._items() as items:
-            classes = list(items.attrs["classes"])
-            numbers = [int(items["labels"][int(number)]) for number in ids]
-        return [str(classes[n]) if 0 <= n < len(classes) else "" for n in numbers]
-
-    def _items(self) -> h5py.File:
-        return h5py.File(self.folder / layout.ITEMS, "r")
+        classes: list[str] = self.manifest["classes"]
+        numbers = self._segment.labels[np.searchsorted(self._segment.ids, ids)].tolist()
+        return [classes[n] if 0 <= n < len(classes) else "" for n in numbers]

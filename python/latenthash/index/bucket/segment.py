@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StorageError
+from ...hamming import Codes, width
 from . import layout
 from .arrays import REMEDY, map_file, view_array
+from .storage_types import restore
 
 Ints = NDArray[np.integer]
+_BISECT = 30  # finding one name by bisection costs as much as reading so many
 
 
 class Segment:
@@ -75,6 +78,7 @@ class Segment:
         self.content: NDArray[np.uint8] = self._arrays[layout.CONTENT]
         self._names: mmap.mmap | bytes = self.maps[layout.NAMES]
         self._removed = removed
+        self._code_bytes = width(facts["bits"])
 
     def _damaged(self, file: str) -> StorageError:
         return StorageError(f"{self.folder / file}: damaged", REMEDY)
@@ -144,6 +148,15 @@ class Segment:
             sizes -= np.bincount(dead, minlength=len(sizes)).astype(np.int32)
         return sizes
 
+    def codes(self, positions: Ints) -> Codes:
+        """(M, W) uint8: packed codes of images by position."""
+        buckets = np.searchsorted(self.offsets, self.rows[positions], side="right") - 1
+        return self.buckets.view(np.uint8)[buckets, : self._code_bytes]
+
+    def restored(self, rows: Ints | slice) -> NDArray[np.floating]:
+        """(M, D): features of rows as values, float32 if they are stored as int8."""
+        return restore(self.features[rows], self.scale)
+
     def name_bytes(self, position: int) -> bytes:
         """Name of an image, as stored."""
         offsets = self._arrays[layout.NAME_OFFSETS]
@@ -164,6 +177,14 @@ class Segment:
         if at == self.images or self.ids[at] != number or (self._dead == at).any():
             return None
         return at
+
+    def taken_names(self, names: Collection[bytes]) -> list[bytes]:
+        """Those of the names, as stored, that live images have."""
+        if len(names) < self.images // _BISECT:
+            return [name for name in names if self.find_name_bytes(name) is not None]
+        wanted = set(names)
+        own = ((self.name_bytes(position), position) for position in range(self.images))
+        return [name for name, position in own if name in wanted and self._alive(position)]
 
     def find_name(self, name: str) -> int | None:
         """Position of the live image with this name."""
