@@ -173,7 +173,7 @@ def test_a_chain_of_copies_is_one_group() -> None:
     angles = np.arange(5) * 0.1
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
     chain = part(np.zeros((5, 4), bool), features, np.arange(5))
-    [group] = find_duplicates([chain], 4).groups
+    [group] = find_duplicates([chain], 4, max_distance=0.01).groups
     assert group.ids.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(group.distances, 1 - np.cos(angles), atol=1e-3)
 
