@@ -9,6 +9,9 @@ from pathlib import Path
 
 from latenthash.codes import CodeSet
 from latenthash.index import BucketIndex, build_index
+from latenthash.index.bucket.layout import STORAGE
+
+KEYS = ("images", "buckets", "bits", "dim", "storage", "feature_loss")
 
 
 def main() -> None:
@@ -19,24 +22,30 @@ def main() -> None:
     )
     parser.add_argument("codes", type=Path, help="output of extract.py")
     parser.add_argument("index", type=Path, help="folder to write; an index there is replaced")
+    parser.add_argument(
+        "--storage",
+        choices=STORAGE,
+        default="float16",
+        help="of the features; int8 halves them and the time to read them, and says what it costs",
+    )
     _cli.add_json(parser)
     args = parser.parse_args()
 
     with CodeSet(args.codes) as codes, _cli.bar("indexing") as progress:
-        build_index(codes, args.index, on_progress=progress)
+        build_index(codes, args.index, args.storage, progress)
     _cli.remember_index(args.index)
     facts = BucketIndex(args.index).manifest
     if args.json:
         _cli.report_json(
             {
                 "index": str(args.index),
-                **{key: facts[key] for key in ("images", "buckets", "bits", "dim")},
+                **{key: facts[key] for key in KEYS},
             }
         )
     else:
         print(
             f"{args.index}: {facts['images']} images in {facts['buckets']} buckets, "
-            f"{facts['bits']} bits, {facts['dim']}-d features"
+            f"{facts['bits']} bits, {facts['dim']}-d {facts['storage']} features"
         )
 
 
