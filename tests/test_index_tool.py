@@ -117,6 +117,7 @@ def test_people_read_text(index: Path, tmp_path: Path) -> None:
     assert f"{index}: 0 images added" in again
     assert "65 left out" in again
     assert "0/004 é.png is 0/004 é.png" in again
+    assert "and 55 more" in again
     assert run("verify", index).stdout == f"{index}: whole\n"
 
 

@@ -30,6 +30,16 @@ def contents(index: Path, facts: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"  {name:<9} {text}" for name, text in rows.items())])
 
 
+def left_out(duplicates: list[tuple[str, str]], most: int = 10) -> list[str]:
+    """Images that were not added, and which they equal."""
+    if not duplicates:
+        return []
+    lines = [f"{len(duplicates):,} left out, their content is in the index already:"]
+    lines += [f"  {name} is {other}" for name, other in duplicates[:most]]
+    rest = len(duplicates) - most
+    return [*lines, f"  and {rest:,} more; --json tells all"] if rest > 0 else lines
+
+
 def loss(measured: dict[str, float]) -> str:
     """What the storage type costs, where it costs anything."""
     if not measured["distance_error"]:

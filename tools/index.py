@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from _index_text import contents, listing, measures
+from _index_text import contents, left_out, listing, measures
 from latenthash.codes import CodeSet
 from latenthash.errors import DataError, StorageError
 from latenthash.index.advice import warnings
@@ -96,11 +96,8 @@ def add(args: _cli.argparse.Namespace) -> int:
         "duplicates": [{"name": name, "equals": other} for name, other in done.duplicates],
         "generation": done.generation,
     }
-    lines = [f"{args.index}: {done.added} images added, generation {done.generation}"]
-    if done.duplicates:
-        lines += [f"{len(done.duplicates)} left out, their content is in the index already:"]
-        lines += [f"  {name} is {other}" for name, other in done.duplicates]
-    return report(args, facts, "\n".join(lines))
+    text = f"{args.index}: {done.added:,} images added, generation {done.generation}"
+    return report(args, facts, "\n".join([text, *left_out(done.duplicates)]))
 
 
 def remove(args: _cli.argparse.Namespace) -> int:
@@ -111,7 +108,7 @@ def remove(args: _cli.argparse.Namespace) -> int:
         removed = writer.remove({*args.ids, *ids_of(writer.generation, names)})
         generation = writer.generation
     facts = {"removed": removed, "images": generation.images, "generation": generation.number}
-    text = f"{args.index}: {removed} images removed, {generation.images} left"
+    text = f"{args.index}: {removed:,} images removed, {generation.images:,} left"
     return report(args, facts, text)
 
 
@@ -138,7 +135,7 @@ def compact(args: _cli.argparse.Namespace) -> int:
         "generation": generation.number,
         "bytes_freed": freed,
     }
-    text = f"{args.index}: {generation.images} images in one segment, {freed / 1e6:.1f} MB freed"
+    text = f"{args.index}: {generation.images:,} images in one segment, {freed / 1e6:.1f} MB freed"
     return report(args, facts, text)
 
 
