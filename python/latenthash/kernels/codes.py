@@ -7,7 +7,7 @@ padded with zeros to whole words. `hamming.words` makes them.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from . import library, numpy_kernels
 from .library import ScanInput, pointers
-from .team import team_size, together
+from .team import in_parts, team_size, together
 
 Words = NDArray[np.uint64]
 Distances = NDArray[np.uint16]
 _MAX_WORDS = 16
-_GROUP = 8  # queries of a batch that look at a code together: their results fit the cache
+_RARE = 100  # of so many distances one is expected within the limit
+Selected = tuple[NDArray[np.int64], Distances]
 
 
 def scan(
@@ -100,14 +101,19 @@ def rings_batch(
 
 
 def select_batch(
-    buckets: Words, queries: Words, limits: NDArray[np.integer], threads: int | None = None
-) -> list[tuple[NDArray[np.int64], Distances]]:
-    """Codes within a limit of each query; a code is read once for several queries.
+    buckets: Words,
+    queries: Words,
+    limits: NDArray[np.integer],
+    room: int = 0,
+    threads: int | None = None,
+) -> list[Selected]:
+    """Codes within a limit of each query; every code is read once for all queries.
 
     Args:
         buckets: (K, W) uint64.
         queries: (Q, W) uint64.
         limits: (Q,) largest distance wanted; negative: none.
+        room: codes expected for a query; if there are more, all codes are read twice.
         threads: at most.
 
     Returns:
@@ -117,18 +123,17 @@ def select_batch(
     most: NDArray[np.int64] = np.ascontiguousarray(limits, np.int64)
     if len(most) != len(queries):
         raise ValueError(f"{len(most)} limits for {len(queries)} queries")
-    members = min(team_size(buckets.nbytes * len(queries), threads), max(1, len(queries)))
-    group = min(_GROUP, -(-len(queries) // members) or 1)
-    found: dict[int, list[tuple[NDArray[np.int64], Distances]]] = {}
-    starts = iter(range(0, len(queries), group))  # taken one by one, by whoever is free
+    native = library.native()
+    if native is None:
+        return list(_numpy_select(buckets, queries, most))
+    members = team_size(buckets.nbytes * len(queries), threads)
 
-    def work(_: int) -> None:
-        for start in starts:
-            chosen = slice(start, start + group)
-            found[start] = _select(buckets, queries[chosen], most[chosen])
+    def part(start: int, stop: int) -> list[Selected]:
+        share = room * (stop - start) // max(1, len(buckets))
+        return _select(native, buckets[start:stop], start, queries, most, share)
 
-    together(work, members)
-    return [pair for start in sorted(found) for pair in found[start]]
+    parts = in_parts(len(buckets), members, part)
+    return parts[0] if len(parts) == 1 else [_joined(pieces) for pieces in zip(*parts, strict=True)]
 
 
 def within(distances: Distances, limit: int, threads: int | None = None) -> NDArray[np.int64]:
@@ -137,25 +142,17 @@ def within(distances: Distances, limit: int, threads: int | None = None) -> NDAr
     distances = np.ascontiguousarray(distances, np.uint16)
     if native is None:
         return numpy_kernels.within(distances, limit)
-    members = team_size(distances.nbytes, threads)
-    edges = np.linspace(0, len(distances), members + 1).astype(np.int64).tolist()
-    parts: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * members
 
-    def part(number: int) -> None:
-        begin, end = edges[number : number + 2]
-        count = native.lh_within(distances.ctypes.data, begin, end, limit, None)
-        indices = np.empty(count + 1, np.int64)
-        native.lh_within(distances.ctypes.data, begin, end, limit, indices.ctypes.data)
-        parts[number] = indices[:count]
+    def part(start: int, stop: int) -> NDArray[np.int64]:
+        indices = np.empty((stop - start) // _RARE, np.int64)
+        while True:
+            place = indices.ctypes.data
+            count = native.lh_within(distances.ctypes.data, start, stop, limit, len(indices), place)
+            if count <= len(indices):
+                return indices[:count]
+            indices = np.empty(count, np.int64)
 
-    shared = iter(range(members))
-
-    def work(_: int) -> None:
-        for number in shared:
-            part(number)
-
-    together(work, members)
-    return parts[0] if members == 1 else np.concatenate(parts)
+    return np.concatenate(in_parts(len(distances), team_size(distances.nbytes, threads), part))
 
 
 def _scan(
@@ -202,24 +199,33 @@ def _numpy_scan(
 
 
 def _select(
-    buckets: Words, queries: Words, limits: NDArray[np.int64]
-) -> list[tuple[NDArray[np.int64], Distances]]:
-    native = library.native()
-    if native is None:
-        return list(_numpy_select(buckets, queries, limits))
-    given, counts = _input(buckets, queries), np.empty(len(queries), np.int64)
-    arguments = ctypes.byref(given), limits.ctypes.data, counts.ctypes.data
-    native.lh_select(*arguments, None, None)
-    # one more: C writes before it knows whether the value counts
-    found = [(np.empty(n + 1, np.int64), np.empty(n + 1, np.uint16)) for n in counts]
-    places = [pointers([arrays[i].ctypes.data for arrays in found]) for i in (0, 1)]
-    native.lh_select(*arguments, *places)
-    return [(indices[:-1], distances[:-1]) for indices, distances in found]
+    native: ctypes.CDLL,
+    buckets: Words,
+    first: int,
+    queries: Words,
+    limits: NDArray[np.int64],
+    room: int,
+) -> list[Selected]:
+    """`select_batch` of a part of the codes, the first of which has index `first`."""
+    given, counts = _input(buckets, queries), np.full(len(queries), room)
+    while True:
+        rooms = counts.copy()
+        found = [(np.empty(n, np.int64), np.empty(n, np.uint16)) for n in rooms]
+        places = [pointers([arrays[i].ctypes.data for arrays in found]) for i in (0, 1)]
+        native.lh_select(
+            ctypes.byref(given), first, limits.ctypes.data, rooms.ctypes.data, counts.ctypes.data,
+            *places,
+        )  # fmt: skip
+        if (counts <= rooms).all():
+            return [(i[:n], d[:n]) for (i, d), n in zip(found, counts, strict=True)]
 
 
-def _numpy_select(
-    buckets: Words, queries: Words, limits: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], Distances]]:
+def _joined(pieces: Iterable[Selected]) -> Selected:
+    indices, distances = zip(*pieces, strict=True)
+    return np.concatenate(indices), np.concatenate(distances)
+
+
+def _numpy_select(buckets: Words, queries: Words, limits: NDArray[np.int64]) -> Iterator[Selected]:
     distances = _output(len(buckets), None)
     for query, limit in zip(queries, limits, strict=True):
         numpy_kernels.scan(buckets, query, distances)

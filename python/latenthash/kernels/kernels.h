@@ -73,7 +73,8 @@ TARGET static void NAME(scan)(const scan_input *in, const int32_t *sizes, uint16
 
 /* Small distances are rare: most groups are left after one look at all of them. */
 TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int64_t limit,
-                                   int64_t first, int64_t *indices, uint16_t *kept) {
+                                   int64_t first, int64_t room, int64_t *indices,
+                                   uint16_t *kept) {
   int64_t found = 0;
   if (limit < 0) return 0;
   uint16_t most = (uint16_t)smaller(limit, UINT16_MAX); /* 16 bits: more fit a register */
@@ -84,30 +85,19 @@ TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int
       for (int64_t i = 0; i < GROUP; i++) any |= distances[start + i] <= most;
     if (!any) continue;
     for (int64_t i = start; i < stop; i++) {
-      indices[found] = first + i;
-      if (kept) kept[found] = distances[i];
+      if (found < room) {
+        indices[found] = first + i; /* written first, counted after: no guess to miss */
+        if (kept) kept[found] = distances[i];
+      }
       found += distances[i] <= most;
     }
   }
   return found;
 }
 
-TARGET static int64_t NAME(count_within)(const uint16_t *distances, int64_t count,
-                                         int64_t limit) {
-  int64_t found = 0;
-  if (limit < 0) return 0;
-  uint16_t most = (uint16_t)smaller(limit, UINT16_MAX);
-  for (int64_t start = 0; start < count; start += TILE) {
-    int64_t stop = smaller(start + TILE, count);
-    uint16_t few = 0; /* a tile's count fits 16 bits */
-    for (int64_t i = start; i < stop; i++) few += distances[i] <= most;
-    found += few;
-  }
-  return found;
-}
-
-TARGET static void NAME(select)(const scan_input *in, const int64_t *limits, int64_t *counts,
-                                int64_t **indices, uint16_t **distances) {
+TARGET static void NAME(select)(const scan_input *in, int64_t first, const int64_t *limits,
+                                const int64_t *rooms, int64_t *counts, int64_t **indices,
+                                uint16_t **distances) {
   uint16_t tile[TILE];
   memset(counts, 0, (size_t)in->query_count * sizeof *counts);
   for (int64_t start = 0; start < in->count; start += TILE) {
@@ -115,17 +105,16 @@ TARGET static void NAME(select)(const scan_input *in, const int64_t *limits, int
     for (int64_t q = 0; q < in->query_count; q++) {
       NAME(distances)(in->codes + start * in->words, in->queries + q * in->words, in->words,
                       count, tile);
-      counts[q] += indices ? NAME(append)(tile, count, limits[q], start, indices[q] + counts[q],
-                                          distances[q] + counts[q])
-                           : NAME(count_within)(tile, count, limits[q]);
+      int64_t found = smaller(counts[q], rooms[q]);
+      counts[q] += NAME(append)(tile, count, limits[q], first + start, rooms[q] - found,
+                                indices[q] + found, distances[q] + found);
     }
   }
 }
 
 TARGET static int64_t NAME(within)(const uint16_t *distances, int64_t start, int64_t stop,
-                                   int64_t limit, int64_t *out) {
-  return out ? NAME(append)(distances + start, stop - start, limit, start, out, NULL)
-             : NAME(count_within)(distances + start, stop - start, limit);
+                                   int64_t limit, int64_t room, int64_t *indices) {
+  return NAME(append)(distances + start, stop - start, limit, start, room, indices, NULL);
 }
 
 /* ---- features ---- */
@@ -184,9 +173,7 @@ INLINE void NAME(add)(int metric, int type, const char *from, const float *scale
 }
 
 /* One value from the sums, halving: the order is the same on every level. */
-INLINE float NAME(whole)(int metric, const floats *sums) {
-  float lane[LANES];
-  memcpy(lane, sums, sizeof lane);
+INLINE float NAME(whole)(int metric, float *lane) {
   for (int half = LANES / 2; half; half /= 2)
     for (int i = 0; i < half; i++)
       lane[i] = metric != LINF               ? lane[i] + lane[i + half]
@@ -204,25 +191,46 @@ INLINE float NAME(result)(int metric, float sum, float squares, float query_squa
   return (float)(distance < 0 ? 0 : distance > 2 ? 2 : distance);
 }
 
-/* `coming` is a later row: it is asked for while this one is added. */
-INLINE float NAME(row)(int metric, int type, const fine_input *in, const char *row,
-                       const char *coming, float query_squares) {
+/* Adds the values first..stop of a row. `coming` is asked for meanwhile. */
+INLINE void NAME(span)(int metric, int type, const fine_input *in, const char *row,
+                       const char *coming, int64_t first, int64_t stop, float *sum,
+                       float *square) {
   const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
   floats sums[LANES / WIDE], squares[LANES / WIDE];
-  memset(sums, 0, sizeof sums);
-  memset(squares, 0, sizeof squares);
-  int64_t i = 0;
-  for (; i + LANES <= in->dim; i += LANES) {
-    for (int b = 0; b < LANES * bytes; b += 64) __builtin_prefetch(coming + i * bytes + b);
+  memcpy(sums, sum, sizeof sums);
+  memcpy(squares, square, sizeof squares);
+  int64_t i = first;
+  for (; i + LANES <= stop; i += LANES) {
+    for (int b = 0; b < LANES * bytes; b += 64) __builtin_prefetch(coming + i * bytes + b, 0, 2);
     NAME(add)(metric, type, row + i * bytes, in->scale + i, in->query + i, sums, squares);
   }
-  if (i < in->dim) {
+  if (i < stop) { /* the end of a row whose length is no multiple of LANES */
     char rest[LANES * 4] = {0};
-    memcpy(rest, row + i * bytes, (size_t)((in->dim - i) * bytes));
+    memcpy(rest, row + i * bytes, (size_t)((stop - i) * bytes));
     NAME(add)(metric, type, rest, in->scale + i, in->query + i, sums, squares);
   }
-  float all_squares = metric == COSINE ? NAME(whole)(metric, squares) : 0;
-  return NAME(result)(metric, NAME(whole)(metric, sums), all_squares, query_squares);
+  memcpy(sum, sums, sizeof sums);
+  memcpy(square, squares, sizeof squares);
+}
+
+/* Up to TOGETHER rows; `coming` has the rows after them. */
+INLINE void NAME(rows_together)(int metric, int type, const fine_input *in, int64_t start,
+                                int64_t count, float query_squares, float *out) {
+  const int64_t bytes = in->dim * (type == F32 ? 4 : type == F16 ? 2 : 1);
+  const char *features = in->features;
+  float sums[TOGETHER][LANES], squares[TOGETHER][LANES];
+  memset(sums, 0, sizeof sums);
+  memset(squares, 0, sizeof squares);
+  for (int64_t first = 0; first < in->dim; first += SPAN)
+    for (int64_t r = 0; r < count; r++) {
+      int64_t later = smaller(start + r + TOGETHER, in->count - 1);
+      NAME(span)(metric, type, in, features + in->rows[start + r] * bytes,
+                 features + in->rows[later] * bytes, first, smaller(first + SPAN, in->dim),
+                 sums[r], squares[r]);
+    }
+  for (int64_t r = 0; r < count; r++)
+    out[start + r] = NAME(result)(metric, NAME(whole)(metric, sums[r]),
+                                  NAME(whole)(metric, squares[r]), query_squares);
 }
 
 INLINE float NAME(squares)(const fine_input *in) {
@@ -230,21 +238,17 @@ INLINE float NAME(squares)(const fine_input *in) {
   memset(sums, 0, sizeof sums);
   for (int64_t i = 0; i < in->dim; i += LANES)
     NAME(add)(L2, F32, (const char *)(in->query + i), NULL, (const float[LANES]){0}, sums, NULL);
-  return NAME(whole)(L2, sums);
+  float sum[LANES];
+  memcpy(sum, sums, sizeof sum);
+  return NAME(whole)(L2, sum);
 }
 
 INLINE void NAME(rows)(int metric, int type, const fine_input *in, float *out, int64_t *next) {
-  const int64_t bytes = in->dim * (type == F32 ? 4 : type == F16 ? 2 : 1);
-  const int64_t ahead = 1 + AHEAD / bytes;
-  const char *features = in->features;
   float query_squares = metric == COSINE ? NAME(squares)(in) : 0;
   for (int64_t start; (start = take(next, ROWS)) < in->count;) {
     int64_t stop = smaller(start + ROWS, in->count);
-    for (int64_t i = start; i < stop; i++) {
-      int64_t later = smaller(i + ahead, in->count - 1);
-      out[i] = NAME(row)(metric, type, in, features + in->rows[i] * bytes,
-                         features + in->rows[later] * bytes, query_squares);
-    }
+    for (int64_t i = start; i < stop; i += TOGETHER)
+      NAME(rows_together)(metric, type, in, i, smaller(TOGETHER, stop - i), query_squares, out);
   }
 }
 

@@ -15,8 +15,8 @@ VERSION = 1  # as in native.c
 BEST = -1
 _FUNCTIONS: dict[str, list[Any]] = {
     "lh_scan": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
-    "lh_select": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
-    "lh_within": [c_void_p, c_int64, c_int64, c_int64, c_void_p],
+    "lh_select": [c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
+    "lh_within": [c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p],
     "lh_fine": [c_void_p, c_void_p, c_void_p],
     "lh_read": [c_void_p, c_int64, c_void_p],
     "lh_use_level": [c_int64],

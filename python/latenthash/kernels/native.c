@@ -25,8 +25,9 @@ enum {
   RINGS = 64 * 16 + 1, /* distances between codes of at most 1024 bits */
   GROUP = 32,    /* distances that are skipped together when none is small enough */
   ROWS = 32,     /* rows of features that a thread takes at a time */
+  TOGETHER = 8,  /* rows added side by side, a SPAN of each, */
+  SPAN = 1024,   /* so that this piece of the query stays in the first cache */
   LANES = 64,    /* sums of one row; the same on every level, so the results are the same */
-  AHEAD = 4096,  /* bytes of features asked for before they are used */
 };
 
 typedef struct {
@@ -46,8 +47,9 @@ typedef struct {
 
 typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
-  void (*select)(const scan_input *, const int64_t *, int64_t *, int64_t **, uint16_t **);
-  int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t *);
+  void (*select)(const scan_input *, int64_t, const int64_t *, const int64_t *, int64_t *,
+                 int64_t **, uint16_t **);
+  int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
   void (*fine)(const fine_input *, float *, int64_t *);
 } kernel_set;
 
@@ -124,18 +126,19 @@ void lh_scan(const scan_input *in, const int32_t *sizes, uint16_t *out, int64_t 
   LEVELS[level]->scan(in, sizes, out, rings, next);
 }
 
-/* Codes within `limits` (query_count,) of the queries: how many in `counts`; if `indices`
- * is not null, which ones, and their distances. An array has room for one more. */
-void lh_select(const scan_input *in, const int64_t *limits, int64_t *counts,
-               int64_t **indices, uint16_t **distances) {
-  LEVELS[level]->select(in, limits, counts, indices, distances);
+/* Codes within `limits` (query_count,) of the queries: their indices, counted from `first`,
+ * and distances, as many as there is room for; `counts` of all. */
+void lh_select(const scan_input *in, int64_t first, const int64_t *limits,
+               const int64_t *rooms, int64_t *counts, int64_t **indices,
+               uint16_t **distances) {
+  LEVELS[level]->select(in, first, limits, rooms, counts, indices, distances);
 }
 
-/* Counts start <= i < stop with distances[i] <= limit; writes them to `out` unless it is
- * null, which has room for one more. */
+/* Writes the start <= i < stop with distances[i] <= limit, as many as there is room for;
+ * returns the count of all. */
 int64_t lh_within(const uint16_t *distances, int64_t start, int64_t stop, int64_t limit,
-                  int64_t *out) {
-  return LEVELS[level]->within(distances, start, stop, limit, out);
+                  int64_t room, int64_t *indices) {
+  return LEVELS[level]->within(distances, start, stop, limit, room, indices);
 }
 
 /* Distances of rows of features to a query, into `out` (count,). */

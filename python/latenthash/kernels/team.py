@@ -6,9 +6,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 from ..threads import VARIABLE, thread_count
 
+T = TypeVar("T")
+_PARTS = 4  # for each member: a slow one leaves more to the others
 _SHARE = 1 << 19  # bytes; waking a thread takes as long as reading about so many
 
 
@@ -30,6 +33,21 @@ def together(work: Callable[[int], None], members: int) -> None:
         begun = [future for future in others if not future.cancel()]
         for future in begun:
             future.result()
+
+
+def in_parts(count: int, members: int, work: Callable[[int, int], T]) -> list[T]:
+    """[work(start, stop), ..] over parts of 0..count, in order, each done by whoever is free."""
+    parts = 1 if members == 1 else _PARTS * members
+    edges = [count * part // parts for part in range(parts + 1)]
+    results: dict[int, T] = {}
+    waiting = iter(range(parts))
+
+    def member(_: int) -> None:
+        for part in waiting:
+            results[part] = work(edges[part], edges[part + 1])
+
+    together(member, members)
+    return [results[part] for part in range(parts)]
 
 
 @cache

@@ -1,0 +1,93 @@
+"""The coarse step in one pass: the nearest codes, without counting all the others."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codes import Selected, Words, rings_batch, select_batch
+
+_STEP = 64  # of so many codes one is in the sample
+_FEW = 1 << 16  # codes that are counted as quickly as sampled
+
+
+def sample_of(buckets: Words) -> Words:
+    """The codes by which `nearest` guesses how far it must look; make them once."""
+    return np.ascontiguousarray(buckets[::_STEP])
+
+
+def nearest(
+    buckets: Words,
+    sizes: NDArray[np.int32],
+    queries: Words,
+    bits: int,
+    wanted: int,
+    radius: int | None = None,
+    sample: Words | None = None,
+    threads: int | None = None,
+) -> list[Selected]:
+    """All codes within the smallest distance that holds `wanted` images.
+
+    A sample tells about how far that is; the scan then keeps codes up to there and what
+    was too much is dropped. If it was too little, it looks farther: the result is exact.
+
+    Args:
+        buckets: (K, W) uint64.
+        sizes: (K,) int32, images of each code.
+        queries: (Q, W) uint64.
+        bits: of a code.
+        wanted: images; all codes within `radius` if there are fewer.
+        radius: go no farther; None: `bits`.
+        sample: `sample_of(buckets)`; None: made now.
+        threads: at most.
+
+    Returns:
+        For each query indices (n,) int64, ascending, and their distances (n,) uint16.
+
+    Raises:
+        StorageError: a code has bits set beyond `bits`.
+    """
+    farthest = bits if radius is None else min(radius, bits)
+    if len(buckets) <= _FEW:
+        rings = rings_batch(buckets, sizes, queries, bits, threads)
+        return select_batch(buckets, queries, _limits(rings, wanted, farthest), 0, threads)
+    codes = sample_of(buckets) if sample is None else sample
+    rings = rings_batch(codes, sizes[::_STEP], queries, bits, threads)
+    found: dict[int, Selected] = {}
+    target = wanted / _STEP
+    while missing := [query for query in range(len(queries)) if query not in found]:
+        target = 1.25 * target + 4 * target**0.5 + 4  # seldom too little: 4 standard deviations
+        limits = _limits(rings[missing], target, farthest)
+        room = _room(codes, queries[missing], limits, threads)
+        chosen = select_batch(buckets, queries[missing], limits, room, threads)
+        for query, limit, selected in zip(missing, limits, chosen, strict=True):
+            images = _images(selected, sizes, bits)
+            if limit == farthest or images.sum() >= wanted:
+                found[query] = _up_to(selected, int(_limits(images, wanted, farthest)))
+    return [found[query] for query in range(len(queries))]
+
+
+def _limits(rings: NDArray[np.int64], wanted: float, farthest: int) -> NDArray[np.intp]:
+    """The distance that holds `wanted` images: (..., R) rings to (...) limits."""
+    short = np.cumsum(rings, axis=-1) < wanted
+    limits: NDArray[np.intp] = np.minimum(short.sum(axis=-1), farthest)
+    return limits
+
+
+def _room(codes: Words, queries: Words, limits: NDArray[np.intp], threads: int | None) -> int:
+    """Codes of the whole that one query selects, at most, as the sample shows."""
+    most = max(len(found) for found, _ in select_batch(codes, queries, limits, 0, threads))
+    return 2 * _STEP * most + _FEW
+
+
+def _images(selected: Selected, sizes: NDArray[np.int32], bits: int) -> NDArray[np.int64]:
+    """Images of the selected codes by distance: (bits + 1,)."""
+    indices, distances = selected
+    # float64 counts exactly up to 2^53 images
+    return np.bincount(distances, weights=sizes[indices], minlength=bits + 1).astype(np.int64)
+
+
+def _up_to(selected: Selected, limit: int) -> Selected:
+    indices, distances = selected
+    kept = distances <= limit
+    return indices[kept], distances[kept]
