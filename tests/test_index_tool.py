@@ -121,6 +121,17 @@ def test_people_read_text(index: Path, tmp_path: Path) -> None:
     assert run("verify", index).stdout == f"{index}: whole\n"
 
 
+def test_an_emptied_index_is_looked_at_too(index: Path) -> None:
+    answer("remove", index, "--ids", *range(65))
+    for _ in range(2):  # with tombstones, then without any segment
+        assert answer("stats", index)["images"] == 0
+        assert answer("duplicates", index)["groups"] == []
+        answer("compact", index)
+    facts = answer("info", index)
+    assert (facts["images"], facts["segments"]) == (0, [])
+    assert run("stats", index).stdout.startswith("0 images, 0 distinct codes")
+
+
 def test_damage_is_exit_code_1_and_names_the_file(index: Path) -> None:
     [path] = index.glob("segments/*/features.npy")
     content = bytearray(path.read_bytes())

@@ -136,8 +136,8 @@ def measure(
     """Measure the codes of an index.
 
     Args:
-        parts: of each segment its distinct codes (K, words) uint64, the packed bytes padded
-            with zeros to whole words, and (K,) the live images of each.
+        parts: of each segment, if any, its distinct codes (K, words) uint64, the packed bytes
+            padded with zeros to whole words, and (K,) the live images of each.
         bits: B.
         queries: images drawn, with replacement, for the candidates per radius.
         seed: of the draws.
@@ -146,7 +146,8 @@ def measure(
     Returns:
         The measures. Correlations come from 100,000 drawn images where there are more.
     """
-    codes, sizes = merged(parts)
+    nothing = (np.empty((0, (bits + 63) // 64), np.uint64), np.empty(0, np.int32))
+    codes, sizes = merged(list(parts) or [nothing])
     generator = np.random.default_rng(seed)
     drawn = _draw(sizes, _SAMPLE, generator)
     chosen = codes[_draw(sizes, queries, generator)]
@@ -166,16 +167,25 @@ def merged(parts: Iterable[tuple[Words, Sizes]]) -> tuple[Words, NDArray[np.int6
     Returns:
         (K, words) uint64 and (K,) int64.
     """
-    kept = [(codes[sizes > 0], sizes[sizes > 0]) for codes, sizes in parts]
+    kept = [_without_empty(codes, sizes) for codes, sizes in parts]
+    if len(kept) == 1:
+        return kept[0]
     codes = np.concatenate([codes for codes, _ in kept])
-    sizes = np.concatenate([sizes for _, sizes in kept]).astype(np.int64)
-    if len(kept) == 1 or not len(codes):
+    sizes = np.concatenate([sizes for _, sizes in kept])
+    if not len(codes):
         return codes, sizes
     order = np.lexsort(codes.T)
     codes, sizes = codes[order], sizes[order]
     changed = (codes[1:] != codes[:-1]).any(axis=1)
     starts = np.concatenate(([0], np.flatnonzero(changed) + 1))
     return codes[starts], np.add.reduceat(sizes, starts)
+
+
+def _without_empty(codes: Words, sizes: Sizes) -> tuple[Words, NDArray[np.int64]]:
+    """Codes with images; a whole segment's stay mapped."""
+    counts = sizes.astype(np.int64)
+    full = counts > 0
+    return (codes, counts) if full.all() else (codes[full], counts[full])
 
 
 def _draw(
