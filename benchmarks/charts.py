@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 Report = dict[str, Any]
 Seconds = dict[str, list[float]]
@@ -60,8 +61,16 @@ def _shares(axes: Axes, seconds: Seconds, title: str) -> None:
         label = f"{_NAMES[name]}: median {np.median(ordered):.3g} ms"
         axes.step(ordered, share, where="post", color=_LINES.get(name, "#1f77b4"), label=label)
     axes.set(xscale="log", xlabel="milliseconds", ylabel="queries done (%)", title=title)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter() if _decades(seconds) > 1 else "{x:g}")
     axes.axhline(50, color="black", linewidth=0.5, alpha=0.3)
     _finish(axes)
+
+
+def _decades(seconds: Seconds) -> float:
+    """How many powers of ten the axis spans."""
+    everything = np.concatenate([np.asarray(values) for values in seconds.values()])
+    return float(np.log10(everything.max() / everything.min()))
 
 
 def growth(report: Report, path: Path) -> None:
@@ -87,6 +96,7 @@ def growth(report: Report, path: Path) -> None:
         _slope(axes)
         unit = "MB" if part == "mb" else "median milliseconds a query"
         axes.set(xscale="log", yscale="log", xlabel="codes", ylabel=unit, title=title)
+        axes.yaxis.set_major_formatter("{x:g}")
         _finish(axes)
     figure.suptitle(
         f"Coarse step over {command['bits']}-bit codes, {_TITLES[command['data']]}; "
@@ -118,4 +128,4 @@ def _slope(axes: Axes) -> None:
 def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.3, which="major")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(fontsize=8, framealpha=0.8, edgecolor="none")

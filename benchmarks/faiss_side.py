@@ -16,9 +16,9 @@ from typing import Any
 
 import faiss
 import numpy as np
-from harness import CORES, available_bytes, interleaved, percentiles
 from numpy.typing import NDArray
 
+from harness import CORES, available_bytes, interleaved, percentiles
 from latenthash.distances import METRICS
 from latenthash.hamming import Codes
 
@@ -202,7 +202,7 @@ class _Quantized:
 
     def __init__(self, side: TwoStage, pool: ThreadPoolExecutor) -> None:
         self._side, self._pool = side, pool
-        self._owner = _lender()
+        self._lender = _lender()
         kinds = faiss.ScalarQuantizer
         self._kind = kinds.QT_fp16 if side.scale is None else kinds.QT_8bit
 
@@ -238,20 +238,20 @@ class _Quantized:
         index.codes = faiss.MaybeOwnedVectorUInt8.create_view(
             faiss.cast_integer_to_void_ptr(features.ctypes.data + first * row),
             (last - first) * row,
-            self._owner,
+            self._lender.codes.owner,  # points into the lender, which has to stay
         )
         index.ntotal = last - first
         return index
 
 
 def _lender() -> Any:
-    """What FAISS wants as the owner of memory that is not its own: that of a mapped index."""
+    """A mapped index: its codes' owner is what FAISS wants for memory that is not its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "tiny.faiss")
         tiny = faiss.IndexScalarQuantizer(1, faiss.ScalarQuantizer.QT_fp16)
         tiny.add(np.zeros((1, 1), np.float32))
         faiss.write_index(tiny, path)
-        return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC).codes.owner
+        return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
 
 
 def _torch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import importlib
 import json
@@ -38,7 +39,7 @@ def percentiles(seconds: Sequence[float]) -> Report:
         "p99_ms": round(float(p99), 3),
         "min_ms": round(1e3 * min(seconds), 3),
         "mean_ms": round(1e3 * statistics.fmean(seconds), 3),
-        "queries": len(seconds),
+        "runs": len(seconds),
     }
 
 
@@ -166,6 +167,12 @@ def available_bytes() -> int:
 def peak_mb() -> float:
     """Largest resident size of this process so far, in MB; mapped files count."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1)
+
+
+def command(args: argparse.Namespace, *left_out: str) -> Report:
+    """The settings of a run for its report; no paths."""
+    unsaid = {"json", "work", *left_out}
+    return {name: value for name, value in vars(args).items() if name not in unsaid}
 
 
 def say(text: str) -> None:

@@ -25,13 +25,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import charts
 import faiss
 import numpy as np
+
+import charts
 from harness import (
     CORES,
     Report,
     available_bytes,
+    command,
     machine,
     memory_bandwidth,
     percentiles,
@@ -40,11 +42,10 @@ from harness import (
     versions,
     write_json,
 )  # fmt: skip
-from synthetic import KINDS, Synthetic, all_codes
-
 from latenthash.hamming import Codes, words
 from latenthash.index.bucket.coarse import SegmentCodes, reach
 from latenthash.kernels import rows_of
+from synthetic import KINDS, Synthetic, all_codes
 
 OURS, FLAT, HASH, MULTI = "LatentHash", "FAISS Flat", "FAISS Hash", "FAISS MultiHash"
 _WARM_UP = 3
@@ -200,12 +201,12 @@ def step(args: argparse.Namespace, count: int, folder: Path) -> Report:
 
 def spawn(args: argparse.Namespace, method: str, candidates: int, folder: Path) -> Report:
     """The report of a child process; `found` is kept until methods are compared."""
-    command = [
+    process = [
         sys.executable, __file__, "--one", method, "--bits", args.bits, "--radius", args.radius,
         "--candidates", candidates, "--codes", folder / "codes.npy",
         "--queries-file", folder / "queries.npy", "--json", "-",
     ]  # fmt: skip
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    done = subprocess.run([*map(str, process)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{method} failed: {done.stderr[-2000:]}")
     report: Report = json.loads(done.stdout)
@@ -251,12 +252,7 @@ def main() -> None:
         print(json.dumps(child(args)))
         return
     report: Report = {
-        "command": {
-            name: value
-            for name, value in vars(args).items()
-            if name in ("smallest", "largest", "bits", "radius", "candidates", "queries", "data",
-                        "seed")
-        },
+        "command": command(args, "one", "codes", "queries_file"),
         "steps": [],
         "memory_bandwidth_gb_s": memory_bandwidth(),
         "machine": machine(),

@@ -24,13 +24,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import charts
 import numpy as np
+
+import charts
 from faiss_side import TwoStage, same_hits
 from harness import (
     CORES,
     Report,
     available_bytes,
+    command,
     forget,
     interleaved,
     machine,
@@ -43,8 +45,6 @@ from harness import (
     versions,
     write_json,
 )  # fmt: skip
-from synthetic import KINDS, Synthetic, SyntheticCodes
-
 from latenthash.codes import Rows
 from latenthash.distances import METRICS
 from latenthash.hamming import width, words
@@ -53,6 +53,7 @@ from latenthash.index.bucket.coarse import SegmentCodes, reach
 from latenthash.index.bucket.generation import open_generation
 from latenthash.index.bucket.segment import Segment
 from latenthash.kernels import rows_of
+from synthetic import KINDS, Synthetic, SyntheticCodes
 
 _CHECKED = 25  # queries whose answers are compared
 _ROUNDS = 5
@@ -263,9 +264,7 @@ def run(args: argparse.Namespace) -> None:
     for kind in kinds:
         reports[kind], times[kind] = measure(args, kind, bandwidth)
     report = {
-        "command": {
-            name: value for name, value in vars(args).items() if name not in ("json", "work")
-        },
+        "command": command(args),
         **reports[kinds[0]],
         "memory_bandwidth_gb_s": bandwidth,
         "machine": machine(),
