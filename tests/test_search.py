@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from latenthash.codes import CodeSet
+from latenthash.codes import CodeSet, CodeWriter
 from latenthash.distances import l2
 from latenthash.engines import get_engine
-from latenthash.errors import DataError, ImageError, MismatchError
+from latenthash.errors import DataError, EngineError, ImageError, MismatchError
 from latenthash.extract import extract
-from latenthash.index import SearchOptions, build_index
+from latenthash.hamming import Codes
+from latenthash.index import Filter, SearchOptions, build_index
 from latenthash.search import Searcher
 from latenthash.sources import open_source
 from small import BITS, write_images, write_model
@@ -53,26 +55,79 @@ def test_json_has_the_documented_keys(folder: Path) -> None:
     with Searcher(folder / "index", get_engine("fake")) as searcher:
         report = searcher.search(folder / "images/red/0.png", SearchOptions(top=1)).to_json()
     assert list(report) == ["query", "code", "coarse", "hits", "timings_ms", "warnings"]
-    assert list(report["coarse"]) == ["radius", "buckets", "candidates"]
+    assert list(report["coarse"]) == [
+        "radius", "buckets", "candidates", "exact", "left_out", "ways"
+    ]  # fmt: skip
     assert list(report["hits"][0]) == ["rank", "name", "label", "hamming", "distance"]
-    assert list(report["timings_ms"]) == ["decode", "encode", "coarse", "fine", "names"]
+    assert list(report["timings_ms"]) == ["decode", "encode", "coarse", "fine", "rank", "names"]
+
+
+def index_with(folder: Path, codes: Codes) -> Path:
+    """The index, but its images have these codes (one, or as many as there are images)."""
+    with CodeSet(folder / "codes.h5") as old:
+        rows = old.rows(0, len(old))
+        with CodeWriter(folder / "changed.h5", old.bits, old.dim, len(old)) as writer:
+            writer.append(replace(rows, codes=np.broadcast_to(codes, rows.codes.shape)))
+            writer.finish(old.manifest)
+    with CodeSet(folder / "changed.h5") as changed:
+        return build_index(changed, folder / "index")
 
 
 def test_nothing_within_the_radius_says_so(folder: Path) -> None:
-    with Searcher(folder / "index", get_engine("fake")) as searcher:
-        padding = np.array([0xFF, 0xF0], np.uint8)
-        searcher.index._buckets = ~np.asarray(searcher.index._buckets) & padding
+    with CodeSet(folder / "codes.h5") as codes:
+        far = ~codes.codes & np.array([0xFF, 0xF0], np.uint8)
+    with Searcher(index_with(folder, far), get_engine("fake")) as searcher:
         answer = searcher.search(folder / "images/red/0.png", SearchOptions(radius=0))
     assert answer.hits == []
     assert "radius 0" in answer.warnings[0]
 
 
+def test_nothing_that_passes_the_filter_says_so(folder: Path) -> None:
+    with Searcher(folder / "index", None) as searcher:
+        wanted = SearchOptions(filter=Filter(names=["nobody*"]))
+        answer = searcher.search_name("red/0.png", wanted)
+    assert answer.hits == []
+    assert "passes the filter" in answer.warnings[0]
+
+
 def test_collapsed_codes_are_told_of(folder: Path) -> None:
+    collapsed = index_with(folder, np.zeros(2, np.uint8))
+    with Searcher(collapsed, get_engine("fake")) as searcher:
+        options = SearchOptions(top=1, candidates=1)
+        answer = searcher.search(folder / "images/red/0.png", options)
+        assert answer.candidates == 40
+        [crowded] = answer.warnings
+        assert "100% of all images" in crowded
+        capped = replace(options, max_candidates=30)
+        answer = searcher.search(folder / "images/red/0.png", capped)
+        assert (answer.candidates, answer.exact) == (30, False)
+        crowded, cut = answer.warnings
+        assert "100% of all images" in crowded
+        assert cut.startswith("10 images within reach were not compared")
+        exact = replace(capped, exact=True)
+        assert searcher.search(folder / "images/red/0.png", exact).warnings == []
+
+
+def test_by_name_it_finds_what_it_finds_by_file(folder: Path) -> None:
+    options = SearchOptions(top=7)
     with Searcher(folder / "index", get_engine("fake")) as searcher:
-        searcher.index._buckets = np.zeros_like(searcher.index._buckets)
-        answer = searcher.search(folder / "images/red/0.png", SearchOptions(top=1, candidates=1))
-    assert answer.candidates == 40
-    assert "100% of all images" in answer.warnings[0]
+        by_file = searcher.search(folder / "images/red/3.png", options)
+        by_name = searcher.search_name("red/3.png", options)
+        assert by_name.hits == by_file.hits
+        assert (by_name.query, by_name.code) == ("red/3.png", by_file.code)
+        assert list(by_name.timings_ms) == ["lookup", "coarse", "fine", "rank", "names"]
+        with pytest.raises(DataError, match=r"no image named 'red/99\.png'"):
+            searcher.search_name("red/99.png")
+
+
+def test_without_an_engine_only_names_are_searched(folder: Path) -> None:
+    (folder / "model/small.caffemodel").unlink()
+    with Searcher(folder / "index", None, ram=0) as searcher:
+        only_blue = SearchOptions(filter=Filter(labels=["blue"]))
+        answer = searcher.search_name("red/3.png", only_blue)
+        assert {hit.label for hit in answer.hits} == {"blue"}
+        with pytest.raises(EngineError, match=r"red/3\.png: no network"):
+            searcher.search(folder / "images/red/3.png")
 
 
 def test_a_bad_query_is_named_by_its_reason(folder: Path) -> None:

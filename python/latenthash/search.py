@@ -1,4 +1,4 @@
-"""`Searcher`: an image file in, the most similar images of an index out."""
+"""`Searcher`: an image file or a name in, the most similar images of an index out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .engines import Engine, Net
-from .hamming import to_text
+from .errors import DataError, EngineError
+from .hamming import Codes, to_text
 from .images import load
 from .index import BucketIndex, Hits, SearchOptions
-from .model import stored_model
+from .model import HashModel, stored_model
 
 _CROWDED = 10  # times the candidates asked for: above that the codes tell too little apart
 
@@ -41,24 +45,41 @@ class Answer:
     """What a query found, and how.
 
     Attributes:
-        query: the file.
+        query: the file, or the name in the index.
         code: its code as a string of 0 and 1.
-        radius: Hamming distance that the coarse step went to.
-        buckets: buckets in it.
-        candidates: images in them.
+        found: the hits as numbers, and how they were found.
         hits: best first.
-        timings_ms: milliseconds of decode, encode, coarse, fine, names.
+        timings_ms: milliseconds of decode and encode, or of lookup for an image of the
+            index; of coarse, fine, rank, names.
         warnings: what the reader of the hits should know.
     """
 
     query: str
     code: str
-    radius: int
-    buckets: int
-    candidates: int
+    found: Hits
     hits: list[Hit]
     timings_ms: dict[str, float]
     warnings: list[str]
+
+    @property
+    def radius(self) -> int:
+        """Hamming distance that the coarse step went to."""
+        return self.found.radius
+
+    @property
+    def buckets(self) -> int:
+        """Buckets in it."""
+        return self.found.buckets
+
+    @property
+    def candidates(self) -> int:
+        """Images in them that pass the filter."""
+        return self.found.candidates
+
+    @property
+    def exact(self) -> bool:
+        """Whether these are provably the nearest by feature of all that pass the filter."""
+        return self.found.exact
 
     def to_json(self) -> dict[str, Any]:
         """As documented for `search.py --json`."""
@@ -69,6 +90,9 @@ class Answer:
                 "radius": self.radius,
                 "buckets": self.buckets,
                 "candidates": self.candidates,
+                "exact": self.exact,
+                "left_out": self.found.left_out,
+                "ways": list(self.found.ways),
             },
             "hits": [asdict(hit) for hit in self.hits],
             "timings_ms": {name: round(value, 3) for name, value in self.timings_ms.items()},
@@ -79,48 +103,80 @@ class Answer:
 class Searcher:
     """An index with its network, ready for queries. Close it, or use it as a context."""
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
+    def __init__(self, folder: Path, engine: Engine | None, ram: int | None = None) -> None:
         """Open the index in `folder` and load the network that built it.
+
+        Args:
+            folder: of the index.
+            engine: runs the network; None: search by name only.
+            ram: bytes of the index to lock in memory; see `BucketIndex`.
 
         Raises:
             DataError, StorageError: no index, or a damaged one.
             MismatchError: the weights that built it are gone or changed.
             NetError, EngineError: the network cannot be loaded.
         """
-        self.index = BucketIndex(folder)
+        self.index = BucketIndex(folder, ram)
+        self._loaded = self._load(engine) if engine else None
+
+    def _load(self, engine: Engine) -> tuple[HashModel, Net]:
         facts = self.index.manifest
-        self.model = stored_model(facts["model"], folder / facts["model_folder"])
-        self._net: Net = engine.load(self.model.deploy, self.model.weights)
+        model = stored_model(facts["model"], self.index.folder / facts["model_folder"])
+        return model, engine.load(model.deploy, model.weights)
 
     def search(self, image: Path, options: SearchOptions | None = None) -> Answer:
         """Find the images most similar to a file, which need not be in the index.
 
         Raises:
             ImageError: the file cannot be used.
+            EngineError: no engine was given.
         """
-        options = options or SearchOptions()
+        if self._loaded is None:
+            raise EngineError(f"{image}: no network is loaded", "give an engine")
+        model, net = self._loaded
         begin = perf_counter()
-        values = load(image, self.model.preprocess)
+        values = load(image, model.preprocess)
         decoded = perf_counter()
-        features, codes = self.model.encode(self._net, values[None])
+        features, codes = model.encode(net, values[None])
         encoded = perf_counter()
+        times = {"decode": 1e3 * (decoded - begin), "encode": 1e3 * (encoded - decoded)}
+        return self._answer(str(image), codes, features, options or SearchOptions(), times)
+
+    def search_name(self, name: str, options: SearchOptions | None = None) -> Answer:
+        """Find the images most similar to one of the index, which finds itself too.
+
+        Raises:
+            DataError: the index holds no image of that name.
+        """
+        begin = perf_counter()
+        number = self.index.find_name(name)
+        if number is None:
+            raise DataError(
+                f"{self.index.folder}: no image named {name!r}",
+                "names are those that a search shows",
+            )
+        codes, features = self.index.stored(np.array([number]))
+        times = {"lookup": 1e3 * (perf_counter() - begin)}
+        return self._answer(name, codes, features, options or SearchOptions(), times)
+
+    def _answer(
+        self,
+        query: str,
+        codes: Codes,
+        features: NDArray[np.floating],
+        options: SearchOptions,
+        times: dict[str, float],
+    ) -> Answer:
         [found] = self.index.search(codes, features, options)
-        searched = perf_counter()
+        begin = perf_counter()
         hits = self._named(found)
-        times = {
-            "decode": 1e3 * (decoded - begin),
-            "encode": 1e3 * (encoded - decoded),
-            **found.timings_ms,
-            "names": 1e3 * (perf_counter() - searched),
-        }
+        naming = {"names": 1e3 * (perf_counter() - begin)}
         return Answer(
-            query=str(image),
+            query=query,
             code=to_text(codes[0], self.index.bits),
-            radius=found.radius,
-            buckets=found.buckets,
-            candidates=found.candidates,
+            found=found,
             hits=hits,
-            timings_ms=times,
+            timings_ms={**times, **found.timings_ms, **naming},
             warnings=self._warnings(found, options),
         )
 
@@ -135,15 +191,22 @@ class Searcher:
 
     def _warnings(self, found: Hits, options: SearchOptions) -> list[str]:
         if not found.candidates:
-            return [f"no bucket within radius {options.radius}; give a larger --radius"]
+            return [_nothing(found, options)]
         wanted = max(options.candidates or 0, options.top)
-        if options.candidates is not None and found.candidates > _CROWDED * wanted:
-            share = found.candidates / len(self.index)
-            return [
+        within = found.candidates + found.left_out
+        told = []
+        if options.candidates is not None and within > _CROWDED * wanted and not options.exact:
+            share = within / len(self.index)
+            told.append(
                 f"{found.buckets} buckets within radius {found.radius} hold {share:.0%} of all "
                 "images: the codes tell little apart; more bits or longer training would help"
-            ]
-        return []
+            )
+        if found.left_out:
+            told.append(
+                f"{found.left_out:,} images within reach were not compared; raise max_candidates "
+                "or search exactly"
+            )
+        return told
 
     def image_path(self, name: str) -> Path | None:
         """File of an image of the index; None if it came from no folder."""
@@ -151,8 +214,10 @@ class Searcher:
         return Path(root) / name if root else None
 
     def close(self) -> None:
-        """Free the network."""
-        self._net.close()
+        """Free the network and the index."""
+        if self._loaded:
+            self._loaded[1].close()
+        self.index.close()
 
     def __enter__(self) -> Searcher:
         return self
@@ -164,3 +229,9 @@ class Searcher:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _nothing(found: Hits, options: SearchOptions) -> str:
+    if found.exact:
+        return "no image of the index passes the filter"
+    return f"no bucket within radius {options.radius}; give a larger --radius"

@@ -14,8 +14,6 @@ from ..hamming import Codes, distances
 from .base import Hits, SearchOptions
 from .filter import Filter, matcher
 
-Order = NDArray[np.intp]
-
 
 class LinearIndex:
     """Codes and features in memory."""
@@ -59,8 +57,9 @@ class LinearIndex:
     def _search(self, code: Codes, feature: NDArray[np.floating], options: SearchOptions) -> Hits:
         begin = perf_counter()
         hamming = distances(code[None], self._codes)[0]
-        passing = np.array([row for row in range(len(self)) if self._passes(row, options.filter)])
-        nearest = passing[np.lexsort((self._ids[passing], hamming[passing]))].astype(np.intp)
+        passes = [self._passes(row, options.filter) for row in range(len(self))]
+        passing = np.flatnonzero(np.array(passes, bool))
+        nearest = passing[np.lexsort((self._ids[passing], hamming[passing]))]
         within = nearest[: self._reach(hamming[nearest], options)]
         chosen = within[: options.cap]
         middle = perf_counter()

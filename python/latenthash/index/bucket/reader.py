@@ -1,109 +1,190 @@
-"""Searching a bucket index: memory-mapped, coarse by bucket, fine by feature."""
+"""`BucketIndex`: an index folder, open for searching."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...distances import METRICS
-from ...errors import MismatchError
-from ...hamming import Codes, distances, width
-from ...kernels import top
+from ...errors import DataError, MismatchError
+from ...hamming import Codes, unpack, width, words
+from ...manifest import Manifest
 from ..base import Hits, SearchOptions
-from .generation import open_generation
+from .generation import Generation, open_generation
+from .memory import lock
+from .segment import Segment
+from .snapshot import Snapshot
 from .verify import verify
+
+Ids = NDArray[np.int64]
 
 
 class BucketIndex:
-    """An index folder, open for reading."""
+    """An index folder, open for reading; searches may run in many threads.
 
-    def __init__(self, folder: Path) -> None:
+    It answers from the generation that it opened until `refresh` is called.
+    """
+
+    def __init__(self, folder: Path, ram: int | None = None, way: str | None = None) -> None:
         """Open `folder`; the lengths of its files are checked, not their content.
+
+        Args:
+            folder: of the index.
+            ram: bytes to lock in memory: codes first, then offsets, then features;
+                None leaves it to the system.
+            way: of the coarse step, always: scan, table or mih; None: as is cheapest.
 
         Raises:
             DataError: no index there.
             StorageError: a file is missing or of another length.
         """
-        self.folder = folder
-        generation = open_generation(folder)
-        self.manifest = generation.manifest
-        self.bits: int = self.manifest["bits"]
-        self.dim: int = self.manifest["dim"]
-        [self._segment] = generation.segments
-        self._buckets: Codes = self._segment.buckets.view(np.uint8)[:, : width(self.bits)]
-        self._offsets = self._segment.offsets
+        self.folder, self._ram, self._way = folder, ram, way
+        self._take(open_generation(folder), None)
+
+    def _take(self, generation: Generation, before: Snapshot | None) -> None:
+        self._now = Snapshot(generation, self._way, before)
+        if self._ram is not None:
+            segments = generation.segments
+            arrays: list[NDArray[Any]] = [segment.buckets for segment in segments]
+            arrays += [segment.offsets for segment in segments]
+            lock([*arrays, *(segment.features for segment in segments)], self._ram)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Facts of the open generation; see docs/index_format.md."""
+        return self._now.generation.manifest
+
+    @property
+    def generation(self) -> Generation:
+        """What is open: the segments and the manifest."""
+        return self._now.generation
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+        return int(self.manifest["bits"])
+
+    @property
+    def dim(self) -> int:
+        """Values of a feature."""
+        return int(self.manifest["dim"])
 
     def __len__(self) -> int:
-        return int(self.manifest["images"])
+        return self.generation.images
+
+    def refresh(self) -> bool:
+        """Take up the current generation; whether it is another than before."""
+        generation = open_generation(self.folder)
+        if generation.manifest == self.manifest:
+            return False
+        self._take(generation, self._now)
+        return True
 
     def search(
         self, codes: Codes, features: NDArray[np.floating], options: SearchOptions
-    ) -> Sequence[Hits]:
+    ) -> list[Hits]:
         """Answer queries; see `Index.search`."""
-        if codes.shape[1] != width(self.bits) or features.shape[1] != self.dim:
+        self._require_fitting(codes, features)
+        return self._now.search(words(codes), features.astype(np.float32), options)
+
+    def _require_fitting(self, codes: Codes, features: NDArray[np.floating]) -> None:
+        expected = (width(self.bits), self.dim)
+        if (codes.shape[1], features.shape[1]) != expected or len(codes) != len(features):
             raise MismatchError(
-                f"{self.folder}: codes of {width(self.bits)} bytes and {self.dim}-d features, "
+                f"{self.folder}: codes of {expected[0]} bytes and {expected[1]}-d features, "
                 f"the query has {codes.shape[1]} and {features.shape[1]}",
                 "query with the network that built the index",
             )
-        return [self._search(*query, options) for query in zip(codes, features, strict=True)]
+        if unpack(codes, 8 * codes.shape[1])[:, self.bits :].any():
+            problem = f"the query's code has more than {self.bits} bits"
+            raise MismatchError(problem, "query with the network that built the index")
+        if not np.isfinite(features).all():
+            raise DataError("the query's feature is not finite", "check the network's output")
 
-    def _search(self, code: Codes, feature: NDArray[np.floating], options: SearchOptions) -> Hits:
-        begin = perf_counter()
-        hamming = distances(code[None], self._buckets)[0]
-        buckets = self._coarse(hamming, options)
-        rows, row_hamming = self._rows(buckets, hamming)
-        middle = perf_counter()
-        fine = METRICS[options.metric](feature, self._segment.restored(rows))
-        ids = self._segment.ids[self._segment.positions[rows]]
-        best = top(fine, ids, options.top, options.max_distance)
-        end = perf_counter()
-        return Hits(
-            ids=ids[best],
-            hamming=row_hamming[best],
-            distances=fine[best],
-            radius=int(hamming[buckets].max()) if len(buckets) else -1,
-            buckets=len(buckets),
-            candidates=len(rows),
-            exact=len(rows) == len(self),
-            timings_ms={"coarse": 1e3 * (middle - begin), "fine": 1e3 * (end - middle)},
-        )
+    def search_ids(self, ids: Ids, options: SearchOptions) -> list[Hits]:
+        """Search with images of the index as queries; they find themselves too.
 
-    def _coarse(self, hamming: NDArray[np.uint16], options: SearchOptions) -> NDArray[np.intp]:
-        """Buckets to look into, nearest ring first, the last ring whole."""
-        limit = self.bits if options.radius is None else min(options.radius, self.bits)
-        if options.candidates is not None:
-            sizes = np.diff(self._offsets)
-            in_ring = np.bincount(hamming, weights=sizes, minlength=self.bits + 1)
-            full = np.flatnonzero(np.cumsum(in_ring) >= options.candidates)
-            limit = min(limit, int(full[0])) if len(full) else limit
-        return np.flatnonzero(hamming <= limit)
+        Args:
+            ids: (Q,) int64.
+            options: as for `search`.
 
-    def _rows(
-        self, buckets: NDArray[np.intp], hamming: NDArray[np.uint16]
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-        """Rows of the buckets, and the Hamming distance of each row."""
-        # for b in buckets: rows += range(offsets[b], offsets[b + 1])
-        starts = self._offsets[buckets]
-        sizes = self._offsets[buckets + 1] - starts
-        ends = np.cumsum(sizes)
-        rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - sizes), sizes)
-        return rows, np.repeat(hamming[buckets], sizes)
+        Raises:
+            DataError: no image with such an id, or it was removed.
+        """
+        codes, features = self.stored(ids)
+        return self.search(codes, features, options)
 
-    def verify(self) -> None:
-        """Compare every file with its checksum; see `Index.verify`."""
-        verify(self.folder)
+    def stored(self, ids: Ids) -> tuple[Codes, NDArray[np.float32]]:
+        """Codes (Q, W) uint8, packed, and features (Q, D) float32 as stored, of images by id.
 
-    def names(self, ids: NDArray[np.int64]) -> list[str]:
-        """Names of images by id."""
-        return self._segment.names(np.searchsorted(self._segment.ids, ids))
+        Raises:
+            DataError: no image with such an id, or it was removed.
+        """
+        codes = np.empty((len(ids), width(self.bits)), np.uint8)
+        features = np.empty((len(ids), self.dim), np.float32)
+        for number, (segment, position) in enumerate(map(self._find, ids.tolist())):
+            at = np.array([position])
+            codes[number] = segment.codes(at)[0]
+            features[number] = segment.restored(segment.rows[at])[0]
+        return codes, features
 
-    def labels(self, ids: NDArray[np.int64]) -> list[str]:
+    def _find(self, number: int) -> tuple[Segment, int]:
+        for segment in self.generation.segments:
+            if (position := segment.find_id(number)) is not None:
+                return segment, position
+        raise DataError(f"{self.folder}: no image with id {number}", "it may have been removed")
+
+    def find_name(self, name: str) -> int | None:
+        """Id of the image with this name; of the newest if there are more."""
+        for segment in reversed(self.generation.segments):
+            if (position := segment.find_name(name)) is not None:
+                return int(segment.ids[position])
+        return None
+
+    def names(self, ids: Ids) -> list[str]:
+        """Names of images by id.
+
+        Raises:
+            DataError: no image with such an id.
+        """
+        return self._now.gather(ids, lambda segment, positions: segment.names(positions))
+
+    def labels(self, ids: Ids) -> list[str]:
         """Class names of images by id; "" where unknown."""
         classes: list[str] = self.manifest["classes"]
-        numbers = self._segment.labels[np.searchsorted(self._segment.ids, ids)].tolist()
-        return [classes[n] if 0 <= n < len(classes) else "" for n in numbers]
+
+        def named(segment: Segment, positions: NDArray[np.intp]) -> list[str]:
+            numbers = segment.labels[positions].tolist()
+            return [classes[label] if 0 <= label < len(classes) else "" for label in numbers]
+
+        return self._now.gather(ids, named)
+
+    def paths(self, ids: Ids) -> Sequence[Path | None]:
+        """Files of images by id; None if they came from no folder."""
+        root = self.manifest["root"]
+        return [Path(root) / name if root else None for name in self.names(ids)]
+
+    def verify(self) -> None:
+        """Check every file and what it holds; see `Index.verify`."""
+        verify(self.folder)
+
+    def close(self) -> None:
+        """Let go of the files; the maps end with their last user."""
+        empty = replace(self.generation, segments=())
+        self._now = Snapshot(empty, self._way, None)
+
+    def __enter__(self) -> BucketIndex:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
