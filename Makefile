@@ -7,7 +7,7 @@ export PYTHON
 
 # Set-up is redone when what it installs changes, or when the Caffe that it found is gone.
 SETUP_INPUTS := pyproject.toml $(wildcard scripts/*.txt) scripts/setup.sh scripts/build_caffe.sh \
-	$(shell find cmake/caffe -type f)
+	$(wildcard python/latenthash/kernels/*.[ch]) $(shell find cmake/caffe -type f)
 ifndef LATENTHASH_CAFFE
 CAFFE_PREFIX := $(shell cat .venv/caffe-prefix 2>/dev/null)
 ifeq ($(wildcard $(CAFFE_PREFIX)/bin/caffe),)

@@ -7,9 +7,10 @@ A value depends on its own inputs only, never on the number of threads.
 
 from .codes import rings_batch, scan, scan_rings, select_batch, within
 from .features import fine, rows_of, top
-from .nearest import nearest, sample_of
+from .nearest import Sample, nearest, sample_of
 
 __all__ = [
+    "Sample",
     "fine",
     "nearest",
     "rings_batch",

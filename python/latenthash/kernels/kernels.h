@@ -71,25 +71,46 @@ TARGET static void NAME(scan)(const scan_input *in, const int32_t *sizes, uint16
   }
 }
 
+/* Bit i is set where distances[i] <= most, of a GROUP. */
+INLINE uint32_t NAME(small)(const uint16_t *distances, uint16_t most) {
+#if LEVEL == 2
+  return _mm512_cmple_epu16_mask(_mm512_loadu_si512(distances), _mm512_set1_epi16((short)most));
+#elif LEVEL == 1
+  __m256i limit = _mm256_set1_epi16((short)most), half[2];
+  for (int h = 0; h < 2; h++) {
+    __m256i x = _mm256_loadu_si256((const __m256i *)(distances + 16 * h));
+    half[h] = _mm256_cmpeq_epi16(_mm256_min_epu16(x, limit), x);
+  }
+  __m256i bytes = _mm256_packs_epi16(half[0], half[1]); /* in the order 0 2 1 3 of quarters */
+  return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(bytes, 0xd8));
+#else
+  uint32_t mask = 0;
+  for (int i = 0; i < GROUP; i++) mask |= (uint32_t)(distances[i] <= most) << i;
+  return mask;
+#endif
+}
+
 /* Small distances are rare: most groups are left after one look at all of them. */
 TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int64_t limit,
                                    int64_t first, int64_t room, int64_t *indices,
                                    uint16_t *kept) {
   int64_t found = 0;
   if (limit < 0) return 0;
-  uint16_t most = (uint16_t)smaller(limit, UINT16_MAX); /* 16 bits: more fit a register */
+  uint16_t most = (uint16_t)smaller(limit, 64 * 16); /* no code is farther */
   for (int64_t start = 0; start < count; start += GROUP) {
-    int64_t stop = smaller(start + GROUP, count);
-    uint16_t any = stop - start < GROUP;
-    if (!any)
-      for (int64_t i = 0; i < GROUP; i++) any |= distances[start + i] <= most;
-    if (!any) continue;
-    for (int64_t i = start; i < stop; i++) {
+    uint16_t rest[GROUP];
+    const uint16_t *group = distances + start;
+    if (start + GROUP > count) { /* the last group is filled up with what is never small */
+      memset(rest, 0xff, sizeof rest);
+      group = memcpy(rest, group, (size_t)(count - start) * sizeof *rest);
+    }
+    for (uint32_t mask = NAME(small)(group, most); mask; mask &= mask - 1) {
+      int i = __builtin_ctz(mask);
       if (found < room) {
-        indices[found] = first + i; /* written first, counted after: no guess to miss */
-        if (kept) kept[found] = distances[i];
+        indices[found] = first + start + i;
+        if (kept) kept[found] = group[i];
       }
-      found += distances[i] <= most;
+      found++;
     }
   }
   return found;

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from .codes import Selected, Words, rings_batch, select_batch
 
+Sample = tuple[Words, NDArray[np.int32]]
 _STEP = 64  # of so many codes one is in the sample
 _FEW = 1 << 16  # codes that are counted as quickly as sampled
 
 
-def sample_of(buckets: Words) -> Words:
-    """The codes by which `nearest` guesses how far it must look; make them once."""
-    return np.ascontiguousarray(buckets[::_STEP])
+def sample_of(buckets: Words, sizes: NDArray[np.int32]) -> Sample:
+    """The codes and sizes by which `nearest` guesses how far it must look; make them once."""
+    return np.ascontiguousarray(buckets[::_STEP]), np.ascontiguousarray(sizes[::_STEP])
 
 
 def nearest(
@@ -23,7 +24,7 @@ def nearest(
     bits: int,
     wanted: int,
     radius: int | None = None,
-    sample: Words | None = None,
+    sample: Sample | None = None,
     threads: int | None = None,
 ) -> list[Selected]:
     """All codes within the smallest distance that holds `wanted` images.
@@ -38,7 +39,7 @@ def nearest(
         bits: of a code.
         wanted: images; all codes within `radius` if there are fewer.
         radius: go no farther; None: `bits`.
-        sample: `sample_of(buckets)`; None: made now.
+        sample: `sample_of(buckets, sizes)`; None: made now.
         threads: at most.
 
     Returns:
@@ -51,8 +52,8 @@ def nearest(
     if len(buckets) <= _FEW:
         rings = rings_batch(buckets, sizes, queries, bits, threads)
         return select_batch(buckets, queries, _limits(rings, wanted, farthest), 0, threads)
-    codes = sample_of(buckets) if sample is None else sample
-    rings = rings_batch(codes, sizes[::_STEP], queries, bits, threads)
+    codes, code_sizes = sample or sample_of(buckets, sizes)
+    rings = rings_batch(codes, code_sizes, queries, bits, threads)
     found: dict[int, Selected] = {}
     target = wanted / _STEP
     while missing := [query for query in range(len(queries)) if query not in found]:
