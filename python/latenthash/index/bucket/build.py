@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...codes import CodeSet
 from ...errors import DataError, LatentHashError
@@ -61,7 +62,7 @@ def build_index(
                 commit(output, manifest)
                 fsync(output.parent)
             except BaseException:
-                _take_back(output, previous)
+                _take_back(output)
                 raise
             remove_unnamed(output, manifest)
     return output
@@ -81,20 +82,26 @@ def _previous(output: Path) -> Manifest | None:
     if not (output / layout.MANIFEST).exists():
         remove_unnamed(output, None)
         return None
-    try:
-        manifest = load_manifest(output)
-    except LatentHashError as error:
-        _log.warning("%s: replaced, was: %s", output, error)
-        return None
-    remove_unnamed(output, manifest)
+    manifest = _readable(output)
+    if manifest:
+        remove_unnamed(output, manifest)
     return manifest
 
 
-def _take_back(output: Path, previous: Manifest | None) -> None:
-    if previous:
-        remove_unnamed(output, previous)
-    elif not (output / layout.MANIFEST).exists():
+def _readable(output: Path) -> Manifest | None:
+    try:
+        return load_manifest(output)
+    except LatentHashError as error:
+        _log.warning("%s: is not whole: %s", output, error)
+        return None
+
+
+def _take_back(output: Path) -> None:
+    """After a failure, remove what is not in use; the switch itself may have happened."""
+    if not (output / layout.MANIFEST).exists():
         remove_all(output)
+    elif (current := _readable(output)) is not None:
+        remove_unnamed(output, current)
 
 
 def _write(
@@ -128,7 +135,7 @@ def _write(
 def write_codes(
     codes: CodeSet,
     items: Items,
-    kept: np.typing.NDArray[np.int64],
+    kept: NDArray[np.int64],
     folder: Path,
     number: int,
     facts: Manifest,
@@ -181,10 +188,10 @@ def _copy_model(
     folder = output / layout.MODEL / layout.number_name(number)
     folder.mkdir(parents=True)
     model: dict[str, Any] = codes.manifest["model"]
-    shutil.copyfile(model["deploy"], folder / "deploy.prototxt")
+    _copy(model["deploy"], folder / "deploy.prototxt", codes)
     mean = model["preprocess"]["mean"]
     if isinstance(mean, dict):
-        shutil.copyfile(mean["file"], folder / "mean.binaryproto")
+        _copy(mean["file"], folder / "mean.binaryproto", codes)
         mean = {**mean, "file": "mean.binaryproto"}
     files = sorted(folder.iterdir())
     for path in (*files, folder, folder.parent):
@@ -197,3 +204,9 @@ def _copy_model(
         for path in files
     }
     return {**model, "preprocess": {**model["preprocess"], "mean": mean}}, known
+
+
+def _copy(source: str, target: Path, codes: CodeSet) -> None:
+    if not Path(source).is_file():
+        raise DataError(f"{source}: no such file, but it made {codes.path}", "put it back")
+    shutil.copyfile(source, target)

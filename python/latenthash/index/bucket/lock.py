@@ -33,20 +33,30 @@ def _acquire(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            if _locked(descriptor, path):
                 return descriptor
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-            os.close(descriptor)
-            problem = f"{path.parent}: is being changed by process {holder or 'unknown'}"
-            raise StorageError(problem, "run again when it is done") from error
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # a build that failed took its lock file away: make a new one
+
+
+def _locked(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        problem = f"{path.parent}: is being changed by process {holder or 'unknown'}"
+        raise StorageError(problem, "run again when it is done") from error
+    if not _is_file(descriptor, path):
+        return False
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        path.unlink()
+        raise
+    return True
 
 
 def _is_file(descriptor: int, path: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import PARTIAL
+from ...files import PARTIAL, fsync
 from . import layout
 from .generation import named_files
 
@@ -32,6 +32,8 @@ def remove_unnamed(folder: Path, manifest: Mapping[str, Any] | None) -> None:
     """Remove what `manifest` does not name; None names nothing."""
     named = named_files(manifest) if manifest else {}
     kept = {Path(*Path(name).parts[:2]) for name in named}
+    if manifest:
+        fsync(folder)  # the switch to it must not be lost once what it replaced is gone
     for path in list(_made(folder)):
         if path.relative_to(folder) in kept:
             continue

@@ -91,6 +91,11 @@ class IndexWriter:
         with storage_errors(self.folder):
             remove_unnamed(self.folder, self.generation.manifest)
 
+    def _take_back(self) -> None:
+        """After a failure, remove what is not in use; the switch itself may have happened."""
+        self.generation = open_generation(self.folder)
+        self._tidy()
+
     def _switch(self, manifest: Manifest) -> None:
         with storage_errors(self.folder):
             commit(self.folder, manifest)
@@ -137,7 +142,7 @@ class IndexWriter:
                 )
             )
         except BaseException:
-            self._tidy()
+            self._take_back()
             raise
         return AddReport(len(kept), duplicates, self.generation.number)
 
@@ -199,7 +204,7 @@ class IndexWriter:
                 next_manifest(facts, self._number, facts["segments"], tombstones=tombstones)
             )
         except BaseException:
-            self._tidy()
+            self._take_back()
             raise
         return len(gone)
 
@@ -229,7 +234,7 @@ class IndexWriter:
                 entries = [self._merge(on_progress)] if self.generation.images else []
             self._switch(next_manifest(facts, self._number, entries))
         except BaseException:
-            self._tidy()
+            self._take_back()
             raise
         return self.generation
 
