@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from threading import Lock, Thread
 
@@ -21,33 +22,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import kernels
+from ...kernels.nearest import Sample
 from .cost import Costs, machine_costs
 from .memory import available
 from .tables import WHOLE_BITS, Distances, Indices, Tables, Words, field_count, work
 
 _log = logging.getLogger(__name__)
 _SMALL = 200_000  # words; scanned faster than one would find a better way
+_ALL = 1 << 62
+_SAMPLES = 8  # that are kept: one for each filter in use
 Sizes = NDArray[np.int32]
 
 
 class Scan:
-    """One query in one segment, all codes read."""
+    """One query in one segment, all codes read; no farther than `aim` said."""
 
     way = "scan"
 
-    def __init__(self, buckets: Words, bits: int, sizes: Sizes, query: Words) -> None:
-        """Read all (K, W) codes; `sizes` (K,) counts the images of each that may be found."""
-        self._distances, rings = kernels.scan_rings(buckets, sizes, query, bits)
+    def __init__(self, codes: SegmentCodes, sizes: Sizes, query: Words) -> None:
+        """Read nothing yet; `sizes` (K,) counts the images of each code that may be found."""
+        self._codes, self._sizes, self._query = codes, sizes, query
+        self._counts = np.zeros(0, np.int64)
+        self._near: tuple[Indices, Distances] = np.empty(0, np.int64), np.empty(0, np.uint16)
+
+    def aim(self, limit: int, wanted: int | None) -> None:
+        """Read the codes: all within `limit`, or those nearest that hold `wanted` images."""
+        [near] = self._codes.nearest(self._query[None], self._sizes, limit, wanted)
+        self.take(near, limit, wanted)
+
+    def take(self, near: tuple[Indices, Distances], limit: int, wanted: int | None) -> None:
+        """As `aim`, with what `SegmentCodes.nearest` found."""
+        self._near = near
+        # float64 counts exactly up to 2^53 images
+        rings = np.bincount(near[1], self._sizes[near[0]], limit + 1).astype(np.int64)
         self._counts = np.cumsum(rings)
 
     def count(self, radius: int) -> int:
-        """Images within `radius`."""
+        """Images within `radius`, or `wanted` and more."""
         return int(self._counts[radius])
 
     def taken(self, radius: int) -> tuple[Indices, Distances]:
         """Buckets within `radius`, ascending, and their distances."""
-        indices = kernels.within(self._distances, radius)
-        return indices, self._distances[indices]
+        indices, distances = self._near
+        near = distances <= radius
+        return (indices, distances) if near.all() else (indices[near], distances[near])
 
 
 class Probe:
@@ -59,7 +77,12 @@ class Probe:
         self._steps, self._spent = 0, 0.0
         self._found: list[tuple[Indices, Distances]] = []
         self._rings = np.zeros(codes.bits + 1, np.int64)
+        self._aim: tuple[int, int | None] = (codes.bits, None)
         self._scan: Scan | None = None
+
+    def aim(self, limit: int, wanted: int | None) -> None:
+        """Note how far a scan would have to look."""
+        self._aim = limit, wanted
 
     @property
     def way(self) -> str:
@@ -76,7 +99,8 @@ class Probe:
         fields, codes = len(self._tables), self._codes
         ahead = codes.costs.probe(1, *work(codes.bits, fields, len(codes.buckets), self._steps))
         if codes.changes_over and self._spent + ahead > codes.costs.scan(codes.buckets.size):
-            self._scan = Scan(codes.buckets, codes.bits, self._sizes, self._query)
+            self._scan = Scan(codes, self._sizes, self._query)
+            self._scan.aim(*self._aim)
             return
         found, distances, compared = self._tables.step(self._steps, self._query)
         self._found.append((found, distances))
@@ -116,6 +140,7 @@ class SegmentCodes:
         self._tables: Tables | None = None
         self._lost = 0.0  # seconds that tables would have saved
         self._lock = Lock()
+        self._samples: deque[tuple[Sizes, Sample]] = deque(maxlen=_SAMPLES)
         if way in ("table", "mih"):
             self._tables = Tables(buckets, bits, self._count)
 
@@ -142,8 +167,25 @@ class SegmentCodes:
         """
         tables = self.tables_for(expected, batched)
         if tables is None:
-            return Scan(self.buckets, self.bits, sizes, query)
+            return Scan(self, sizes, query)
         return Probe(self, tables, sizes, query)
+
+    def nearest(
+        self, queries: Words, sizes: Sizes, limit: int, wanted: int | None
+    ) -> list[tuple[Indices, Distances]]:
+        """Buckets near (Q, W) queries by scan; see `Scan.aim`."""
+        return kernels.nearest(
+            self.buckets, sizes, queries, self.bits,
+            _ALL if wanted is None else wanted, limit, self._sample(sizes),
+        )  # fmt: skip
+
+    def _sample(self, sizes: Sizes) -> Sample:
+        for known, sample in list(self._samples):
+            if known is sizes:
+                return sample
+        sample = kernels.sample_of(self.buckets, sizes)
+        self._samples.append((sizes, sample))
+        return sample
 
     def tables_for(self, expected: int | None, batched: bool = False) -> Tables | None:
         """The tables, if it is cheaper to use them than to scan; None: scan."""
@@ -190,6 +232,13 @@ def reach(parts: Sequence[Scan | Probe], limit: int, wanted: int | None) -> int:
         limit: largest radius.
         wanted: images; None: as many as there are.
     """
+    for part in parts:
+        part.aim(limit, wanted)
+    return reached(parts, limit, wanted)
+
+
+def reached(parts: Sequence[Scan | Probe], limit: int, wanted: int | None) -> int:
+    """As `reach`, of parts that know what they aim for."""
     if wanted is None:
         return limit
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from ..base import Hits, SearchOptions
-from .coarse import Probe, Scan, SegmentCodes, reach
+from .coarse import Probe, Scan, SegmentCodes, reached
 from .eligible import Eligible
 from .memory import read_ahead
 from .segment import Segment
@@ -86,7 +86,31 @@ def coarse(
     """
     begin = perf_counter()
     parts = [part.codes.start(query, part.eligible.sizes, expected) for part in sources]
-    radius = reach(parts, *limits(options, sources[0].codes.bits))
+    bits = sources[0].codes.bits
+    for part in parts:
+        part.aim(*limits(options, bits))
+    return _near(parts, bits, options, begin)
+
+
+def coarse_batch(sources: Sequence[Source], queries: Words, options: SearchOptions) -> list[Near]:
+    """As `coarse` by scan, for (Q, W) queries; each code is read once for all of them."""
+    begin = perf_counter()
+    bits = sources[0].codes.bits
+    aim = limits(options, bits)
+    parts: list[list[Scan]] = [[] for _ in queries]
+    for source in sources:
+        sizes = source.eligible.sizes
+        found = source.codes.nearest(queries, sizes, *aim)
+        for mine, query, near in zip(parts, queries, found, strict=True):
+            mine.append(Scan(source.codes, sizes, query))
+            mine[-1].take(near, *aim)
+    shared = (perf_counter() - begin) / len(queries)
+    return [_near(mine, bits, options, perf_counter() - shared) for mine in parts]
+
+
+def _near(parts: Sequence[Scan | Probe], bits: int, options: SearchOptions, begin: float) -> Near:
+    """Go as far as the options want, or as far as the cap allows."""
+    radius = reached(parts, *limits(options, bits))
 
     def count(radius: int) -> int:
         return sum(part.count(radius) for part in parts)
@@ -94,46 +118,8 @@ def coarse(
     within = count(radius)
     if options.cap is not None and within > options.cap:
         radius = bisect_left(range(radius + 1), options.cap, key=count)
-    return _near(parts, radius, within, begin)
-
-
-def _near(parts: Sequence[Scan | Probe], radius: int, within: int, begin: float) -> Near:
     taken = [part.taken(radius) for part in parts]
-    ways = tuple(part.way for part in parts)
-    return Near(taken, radius, within, ways, perf_counter() - begin)
-
-
-def coarse_batch(sources: Sequence[Source], queries: Words, options: SearchOptions) -> list[Near]:
-    """As `coarse` by scan, for (Q, W) queries; each code is read once for all of them."""
-    begin = perf_counter()
-    bits = sources[0].codes.bits
-    limit, wanted = limits(options, bits)
-    counts = np.cumsum(
-        sum(
-            kernels.rings_batch(part.segment.buckets, part.eligible.sizes, queries, bits)
-            for part in sources
-        ),
-        axis=1,
-    )
-    reached = np.full(len(queries), limit) if wanted is None else _first(counts, wanted, limit)
-    within = counts[np.arange(len(queries)), reached]
-    if options.cap is not None:
-        reached = np.minimum(reached, _first(counts, options.cap, limit))
-    selected = [kernels.select_batch(part.segment.buckets, queries, reached) for part in sources]
-    seconds = (perf_counter() - begin) / len(queries)
-    ways = ("scan",) * len(sources)
-    return [
-        Near(list(taken), radius, total, ways, seconds)
-        for taken, radius, total in zip(
-            zip(*selected, strict=True), reached.tolist(), within.tolist(), strict=True
-        )
-    ]
-
-
-def _first(counts: NDArray[np.int64], wanted: int, limit: int) -> NDArray[np.intp]:
-    """(Q,) first radius with `wanted` images of (Q, bits + 1) counts, at most `limit`."""
-    short: NDArray[np.intp] = (counts < wanted).sum(axis=1)
-    return np.minimum(short, limit)
+    return Near(taken, radius, within, tuple(part.way for part in parts), perf_counter() - begin)
 
 
 def answer(

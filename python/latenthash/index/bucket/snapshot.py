@@ -23,6 +23,7 @@ from .tables import Words
 
 _FILTERS = 8  # whose masks are kept: a byte an image each
 _BLOCK = 32  # queries of a batch that share the reading of the codes
+_FOUND = 256 << 20  # bytes that near codes may take: number and distance of each
 
 
 class Snapshot:
@@ -59,10 +60,18 @@ class Snapshot:
             near = self._coarse(sources, queries[0], options)
             return [answer(sources, near, features[0], options)]
         hits: list[Hits] = []
-        for start in range(0, len(queries), _BLOCK):
-            block = slice(start, start + _BLOCK)
+        size = self._block(options)
+        for start in range(0, len(queries), size):
+            block = slice(start, start + size)
             hits += self._batch(sources, queries[block], features[block], options)
         return hits
+
+    def _block(self, options: SearchOptions) -> int:
+        """Queries that are answered together: what they find of the codes is in memory."""
+        if limits(options, 0)[1] is not None:
+            return _BLOCK
+        codes = sum(len(segment.buckets) for segment in self.generation.segments)
+        return max(1, min(_BLOCK, _FOUND // (10 * codes)))
 
     def _batch(
         self,
