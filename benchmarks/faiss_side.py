@@ -42,14 +42,16 @@ class TwoStage:
         metric: l2, chi2, cosine, l1 or linf.
         candidates: that the first stage returns.
         top: that the second stage returns.
+        copy: whether the features may be held as float32, if that fits.
     """
 
     def __init__(
         self, codes: Codes, features: NDArray[Any], scale: NDArray[np.float32] | None,
         ids: NDArray[np.int64], bits: int, metric: str, candidates: int, top: int,
+        copy: bool = True,
     ) -> None:  # fmt: skip
         faiss.omp_set_num_threads(CORES)
-        self.features, self.scale, self.ids = features, scale, ids
+        self.features, self.scale, self.ids, self._may_copy = features, scale, ids, copy
         self.metric, self.candidates, self.top = metric, min(candidates, len(codes)), top
         self._pool = ThreadPoolExecutor(CORES, initializer=faiss.omp_set_num_threads, initargs=(1,))
         self.coarse_ways = _coarse_ways(codes)
@@ -146,7 +148,7 @@ class TwoStage:
         return ways
 
     def _copy(self) -> Distances | None:
-        if 4 * self.features.size > _COPY_SHARE * available_bytes():
+        if not self._may_copy or 4 * self.features.size > _COPY_SHARE * available_bytes():
             return None
         return self._values(np.arange(len(self.ids)))
 

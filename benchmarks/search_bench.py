@@ -43,14 +43,16 @@ from harness import (
     say,
     timed,
     versions,
+    warm,
     write_json,
 )  # fmt: skip
 from latenthash.codes import Rows
 from latenthash.distances import METRICS
 from latenthash.hamming import width, words
 from latenthash.index import BucketIndex, SearchOptions, build_index
-from latenthash.index.bucket.coarse import SegmentCodes, reach
-from latenthash.index.bucket.generation import open_generation
+from latenthash.index.bucket.coarse import SegmentCodes
+from latenthash.index.bucket.eligible import eligible
+from latenthash.index.bucket.query import Source, coarse
 from latenthash.index.bucket.segment import Segment
 from latenthash.kernels import rows_of
 from synthetic import KINDS, Synthetic, SyntheticCodes
@@ -70,11 +72,13 @@ class Bench:
         self.options = SearchOptions(
             top=args.top, metric=args.metric, candidates=min(args.candidates, args.images)
         )
-        [self.segment] = open_generation(folder).segments
-        self.files = sorted((folder / "segments").rglob("features.npy"))
-        if args.cold == "all":
-            self.files = sorted(path for path in folder.rglob("*") if path.is_file())
+        [self.segment] = self.index.generation.segments
+        self.files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if args.cold == "features":
+            self.files = [path for path in self.files if path.name == "features.npy"]
         self.side = two_stage(self.segment, args)
+        if not args.cold:
+            warm(self.files)
 
     def ours(self, query: int) -> Any:
         """One answer."""
@@ -144,13 +148,16 @@ class Bench:
 
     def coarse(self, bandwidth: float) -> tuple[Report, dict[str, list[float]]]:
         """From a code to the rows of its candidates."""
-        segment, bits = self.segment, self.args.bits
-        codes, queries = SegmentCodes(segment.buckets, bits), words(self.queries.codes)
-        offsets, sizes, wanted = segment.offsets, segment.sizes, self.options.candidates
+        segment, queries = self.segment, words(self.queries.codes)
+        everything = eligible(segment, self.index.manifest["classes"], None)
+        source = Source(segment, SegmentCodes(segment.buckets, self.args.bits), everything)
+        usual: int | None = None  # the radius of the query before, as the index itself expects
 
         def ours(query: int) -> Any:
-            part = codes.start(queries[query], sizes)
-            return rows_of(offsets, *part.taken(reach([part], bits, wanted)))
+            nonlocal usual
+            near = coarse([source], queries[query], self.options, usual)
+            usual = near.radius
+            return rows_of(segment.offsets, *near.taken[0])
 
         def theirs(query: int) -> Any:
             return self.side.coarse_ways[self.side.coarse_way](
@@ -159,7 +166,7 @@ class Bench:
 
         seconds, _ = interleaved({"ours": ours, "faiss": theirs}, len(self.queries))
         report: Report = {name: percentiles(times) for name, times in seconds.items()}
-        read = segment.buckets.nbytes + sizes.nbytes
+        read = segment.buckets.nbytes + segment.sizes.nbytes
         speed = read / report["ours"]["p50_ms"] / 1e6
         return {
             "coarse": report,
@@ -191,8 +198,13 @@ class Bench:
     def opening(self) -> Report:
         """Time to open the index, and with the first query."""
         one = (self.queries.codes[:1], self.features[:1], self.options)
-        opens = [timed(lambda: BucketIndex(self.folder))[0] for _ in range(4 * _ROUNDS)]
-        firsts = [timed(lambda: BucketIndex(self.folder).search(*one))[0] for _ in range(_ROUNDS)]
+
+        def first() -> None:
+            with BucketIndex(self.folder) as index:
+                index.search(*one)
+
+        opens = [timed(lambda: BucketIndex(self.folder).close())[0] for _ in range(4 * _ROUNDS)]
+        firsts = [timed(first)[0] for _ in range(_ROUNDS)]
         return percentiles(opens) | {"with_first_query_p50_ms": percentiles(firsts)["p50_ms"]}
 
 
@@ -203,7 +215,7 @@ def two_stage(segment: Segment, args: argparse.Namespace) -> TwoStage:
     return TwoStage(
         np.repeat(np.ascontiguousarray(by_bucket), sizes, axis=0),
         segment.features, segment.scale, np.asarray(segment.ids)[segment.positions],
-        args.bits, args.metric, args.candidates, args.top,
+        args.bits, args.metric, args.candidates, args.top, copy=not args.cold,
     )  # fmt: skip
 
 
