@@ -17,7 +17,7 @@ from ...manifest import Manifest, new_manifest, read_manifest
 from ...progress import Progress, silent
 from . import layout
 from .generation import CHECKSUM, commit, load_manifest
-from .items import items_of_codes, sample_of_codes
+from .items import items_of_codes, merged_classes, sample_of_codes
 from .lock import writer_lock
 from .segment import encode
 from .segment_writer import Items, write_segment
@@ -115,14 +115,15 @@ def _write(
     number = 1 + max(newest_number(output), previous["generation"] if previous else 0)
     ids = np.arange(len(codes), dtype=np.int64)
     names = [encode(name) for name in codes.names]
-    items = items_of_codes(codes, ids, ids, names, codes.labels)
+    classes, labels = merged_classes([], codes)
+    items = items_of_codes(codes, ids, ids, names, labels)
     model, model_files = _copy_model(codes, output, number)
     facts = new_manifest(
         layout.STAGE,
         bits=codes.bits,
         dim=codes.dim,
         storage=storage,
-        classes=list(codes.manifest.get("classes") or []),
+        classes=classes,
         root=codes.manifest.get("root"),
         model=model,
         model_folder=f"{layout.MODEL}/{layout.number_name(number)}",

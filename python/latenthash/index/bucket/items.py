@@ -58,6 +58,19 @@ def _read_codes(codes: CodeSet, kept: NDArray[np.int64], first: int, last: int) 
     return np.arange(first, last), block
 
 
+def merged_classes(known: Sequence[str], codes: CodeSet) -> tuple[list[str], NDArray[np.int32]]:
+    """Classes of both, the known ones first, and the set's labels in their numbers.
+
+    A label that its set has no class for is unknown: -1.
+    """
+    own = list(codes.manifest.get("classes") or [])
+    classes = [*known, *(name for name in own if name not in known)]
+    numbers = np.array([*map(classes.index, own), -1], dtype=np.int32)
+    labels = codes.labels
+    inside = (labels >= 0) & (labels < len(own))
+    return classes, numbers[np.where(inside, labels, len(own))]
+
+
 def sample_of_codes(codes: CodeSet, kept: NDArray[np.int64], count: int) -> NDArray[np.float16]:
     """(S, D) features of about `count` of the images in runs spread over the set."""
     runs = max(1, count // _RUN)

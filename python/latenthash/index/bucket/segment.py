@@ -35,7 +35,6 @@ class Segment:
         features: (N, D) float32, float16 or int8, by row.
         scale: (D,) float32 for int8, value = scale * stored; else None.
         ids: (N,) int64 by position, ascending.
-        labels: (N,) int32 by position, -1 unknown.
         content: (N, 32) uint8 by position, SHA-256 of the image; zeros where unknown.
         maps: {file: memory map}, for advice to the kernel.
     """
@@ -74,11 +73,10 @@ class Segment:
         self.features: NDArray[Any] = self._arrays[layout.FEATURES]
         self.scale: NDArray[np.float32] | None = self._arrays.get(layout.SCALE)
         self.ids: NDArray[np.int64] = self._arrays[layout.IDS]
-        self.labels: NDArray[np.int32] = self._arrays[layout.LABELS]
         self.content: NDArray[np.uint8] = self._arrays[layout.CONTENT]
         self._names: mmap.mmap | bytes = self.maps[layout.NAMES]
         self._removed = removed
-        self._code_bytes = width(facts["bits"])
+        self._code_bytes, self._classes = width(facts["bits"]), len(facts["classes"])
 
     def _damaged(self, file: str) -> StorageError:
         return StorageError(f"{self.folder / file}: damaged", REMEDY)
@@ -107,6 +105,14 @@ class Segment:
     def rows(self) -> NDArray[np.int32]:
         """(N,) int32: row of each position."""
         return self._permutation(layout.ROWS)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """(N,) int32 by position, numbers of classes, -1 unknown."""
+        labels: NDArray[np.int32] = self._arrays[layout.LABELS]
+        if labels.min() < -1 or labels.max() >= self._classes:
+            raise self._damaged(layout.LABELS)
+        return labels
 
     @cached_property
     def _dead(self) -> NDArray[np.int64]:

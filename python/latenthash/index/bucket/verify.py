@@ -44,7 +44,7 @@ def verify(folder: Path, on_progress: Progress = silent) -> Generation:
     for segment in generation.segments:
         _check_codes(segment, generation.manifest["bits"])
         _check_rows(segment)
-        _check_items(segment, len(generation.manifest["classes"]))
+        _check_items(segment)
         _require(segment.ids[0] > last, segment, layout.IDS)
         last = int(segment.ids[-1])
     _check_totals(generation, last)
@@ -101,10 +101,9 @@ def _check_rows(segment: Segment) -> None:
     _require((steps | first_of_bucket[1:]).all(), segment, layout.POSITIONS)
 
 
-def _check_items(segment: Segment, classes: int) -> None:
+def _check_items(segment: Segment) -> None:
     _require(_ascends(segment.ids), segment, layout.IDS)
-    labels = segment.labels
-    _require(labels.min() >= -1 and labels.max() < max(classes, 1), segment, layout.LABELS)
+    _require(segment.labels.min() >= -1, segment, layout.LABELS)
     if segment.scale is not None:
         fits = np.isfinite(segment.scale) & (segment.scale > 0)
         _require(fits.all(), segment, layout.SCALE)

@@ -22,7 +22,7 @@ from . import layout
 from .arrays import write_array
 from .build import next_manifest, write_codes
 from .generation import Generation, commit, open_generation
-from .items import items_of_codes, items_of_segments
+from .items import items_of_codes, items_of_segments, merged_classes
 from .lock import writer_lock
 from .segment import as_keys, encode
 from .segment_writer import write_segment
@@ -122,7 +122,7 @@ class IndexWriter:
             return AddReport(0, duplicates, self.generation.number)
         new_names = [names[row] for row in kept.tolist()]
         self._require_free(new_names)
-        classes, labels = _merged_classes(facts["classes"], codes)
+        classes, labels = merged_classes(facts["classes"], codes)
         ids = facts["next_id"] + np.arange(len(kept), dtype=np.int64)
         items = items_of_codes(codes, kept, ids, [encode(n) for n in new_names], labels[kept])
         try:
@@ -264,16 +264,6 @@ def _first_of_equal(content: NDArray[np.uint8]) -> NDArray[np.int64]:
     """(N,) row of the first image with the same content; itself where that is unknown."""
     _, first, group = np.unique(as_keys(content), return_index=True, return_inverse=True)
     return np.where(content.any(axis=1), first[group], np.arange(len(content)))
-
-
-def _merged_classes(known: Sequence[str], codes: CodeSet) -> tuple[list[str], NDArray[np.int32]]:
-    """Classes of both, the known ones first, and the set's labels in their numbers."""
-    own = list(codes.manifest.get("classes") or [])
-    classes = [*known, *(name for name in own if name not in known)]
-    numbers = np.array([*map(classes.index, own), -1], dtype=np.int32)
-    labels = codes.labels
-    inside = (labels >= 0) & (labels < len(own))
-    return classes, numbers[np.where(inside, labels, len(own))]
 
 
 def _worse(known: dict[str, float], new: dict[str, float]) -> dict[str, float]:
