@@ -58,7 +58,9 @@ def test_json_has_the_documented_keys(folder: Path) -> None:
     assert list(report["coarse"]) == [
         "radius", "buckets", "candidates", "exact", "left_out", "ways"
     ]  # fmt: skip
-    assert list(report["hits"][0]) == ["rank", "name", "label", "hamming", "distance"]
+    assert list(report["hits"][0]) == [
+        "rank", "name", "label", "hamming", "distance", "near_copies"
+    ]  # fmt: skip
     assert list(report["timings_ms"]) == ["decode", "encode", "coarse", "fine", "rank", "names"]
 
 

@@ -1,4 +1,4 @@
-"""What index.py tells people."""
+"""What index.py and search.py tell people."""
 
 from __future__ import annotations
 
@@ -81,12 +81,19 @@ def span(first: int, last: int) -> str:
     return f"{first:,}" if first == last else f"{first:,}-{last:,}"
 
 
+def near_copies(count: int) -> str:
+    """Said behind an image that stands for others too."""
+    if not count:
+        return ""
+    return f"  (+{count:,} near-{'copy' if count == 1 else 'copies'})"
+
+
 def listing(index: Path, groups: list[list[Copy]], most: int, cut: int) -> str:
     """Groups of near-copies."""
     images = sum(len(group) for group in groups)
     lines = [f"{index}: {len(groups)} groups of near-copies, {images} images in them"]
     for group in groups[:most]:
-        lines.append(f"  {group[0].name}  (+{len(group) - 1} near-copies)")
+        lines.append(f"  {group[0].name}{near_copies(len(group) - 1)}")
         lines += [f"    {copy.distance:<8.4f} {copy.name}" for copy in group[1:6]]
         lines += [f"    and {len(group) - 6} more"] if len(group) > 6 else []
     if len(groups) > most:

@@ -16,6 +16,7 @@ from .errors import DataError, EngineError
 from .hamming import Codes, to_text
 from .images import load
 from .index import BucketIndex, Hits, SearchOptions
+from .index.folding import search_folded
 from .model import HashModel, stored_model
 
 _CROWDED = 10  # times the candidates asked for: above that the codes tell too little apart
@@ -31,6 +32,7 @@ class Hit:
         label: class name, "" where unknown.
         hamming: differing bits.
         distance: between the features, under the metric.
+        near_copies: images left out for this one, if the hits were folded.
     """
 
     rank: int
@@ -38,6 +40,7 @@ class Hit:
     label: str
     hamming: int
     distance: float
+    near_copies: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Answer:
         found: the hits as numbers, and how they were found.
         hits: best first.
         timings_ms: milliseconds of decode and encode, or of lookup for an image of the
-            index; of coarse, fine, rank, names.
+            index; of coarse, fine, rank, fold if wanted, names.
         warnings: what the reader of the hits should know.
     """
 
@@ -124,8 +127,15 @@ class Searcher:
         model = stored_model(facts["model"], self.index.folder / facts["model_folder"])
         return model, engine.load(model.deploy, model.weights)
 
-    def search(self, image: Path, options: SearchOptions | None = None) -> Answer:
+    def search(
+        self, image: Path, options: SearchOptions | None = None, fold: bool = False
+    ) -> Answer:
         """Find the images most similar to a file, which need not be in the index.
+
+        Args:
+            image: file.
+            options: how; the defaults if None.
+            fold: of near-copies keep the best only.
 
         Raises:
             ImageError: the file cannot be used.
@@ -140,10 +150,17 @@ class Searcher:
         features, codes = model.encode(net, values[None])
         encoded = perf_counter()
         times = {"decode": 1e3 * (decoded - begin), "encode": 1e3 * (encoded - decoded)}
-        return self._answer(str(image), codes, features, options or SearchOptions(), times)
+        return self._answer(str(image), codes, features, options or SearchOptions(), times, fold)
 
-    def search_name(self, name: str, options: SearchOptions | None = None) -> Answer:
+    def search_name(
+        self, name: str, options: SearchOptions | None = None, fold: bool = False
+    ) -> Answer:
         """Find the images most similar to one of the index, which finds itself too.
+
+        Args:
+            name: as in the index.
+            options: how; the defaults if None.
+            fold: of near-copies keep the best only.
 
         Raises:
             DataError: the index holds no image of that name.
@@ -157,7 +174,7 @@ class Searcher:
             )
         codes, features = self.index.stored(np.array([number]))
         times = {"lookup": 1e3 * (perf_counter() - begin)}
-        return self._answer(name, codes, features, options or SearchOptions(), times)
+        return self._answer(name, codes, features, options or SearchOptions(), times, fold)
 
     def _answer(
         self,
@@ -166,10 +183,18 @@ class Searcher:
         features: NDArray[np.floating],
         options: SearchOptions,
         times: dict[str, float],
+        fold: bool,
     ) -> Answer:
-        [found] = self.index.search(codes, features, options)
         begin = perf_counter()
-        hits = self._named(found)
+        if fold:
+            found, copies = search_folded(self.index, codes[0], features[0], options)
+            whole = 1e3 * (perf_counter() - begin)
+            times = {**times, "fold": whole - sum(found.timings_ms.values())}
+        else:
+            [found] = self.index.search(codes, features, options)
+            copies = np.zeros(len(found.ids), np.int64)
+        begin = perf_counter()
+        hits = self._named(found, copies)
         naming = {"names": 1e3 * (perf_counter() - begin)}
         return Answer(
             query=query,
@@ -180,14 +205,17 @@ class Searcher:
             warnings=self._warnings(found, options),
         )
 
-    def _named(self, found: Hits) -> list[Hit]:
+    def _named(self, found: Hits, copies: NDArray[np.int64]) -> list[Hit]:
         names, labels = self.index.names(found.ids), self.index.labels(found.ids)
-        return [
-            Hit(rank, name, label, int(hamming), float(distance))
-            for rank, (name, label, hamming, distance) in enumerate(
-                zip(names, labels, found.hamming, found.distances, strict=True), start=1
-            )
-        ]
+        columns = zip(
+            names,
+            labels,
+            found.hamming.tolist(),
+            found.distances.tolist(),
+            copies.tolist(),
+            strict=True,
+        )
+        return [Hit(rank, *column) for rank, column in enumerate(columns, start=1)]
 
     def _warnings(self, found: Hits, options: SearchOptions) -> list[str]:
         if not found.candidates:

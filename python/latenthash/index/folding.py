@@ -1,0 +1,48 @@
+"""One query, near-copies among its hits folded into the best of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hamming import Codes
+from .base import Hits, SearchOptions
+from .bucket import BucketIndex
+from .duplicates import fold
+
+_AHEAD = 4  # times the hits wanted: what is fetched at first, and by what it grows
+
+
+def search_folded(
+    index: BucketIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
+) -> tuple[Hits, NDArray[np.int64]]:
+    """Find `options.top` images that are no near-copies of one another.
+
+    Args:
+        index: to search.
+        code: (W,) uint8, packed.
+        feature: (D,).
+        options: how.
+
+    Returns:
+        The hits, and (k,) how many near-copies were met of each. Fewer hits than wanted
+        mean that all candidates were looked at.
+    """
+    asked = options.top
+    while True:
+        asked *= _AHEAD
+        [found] = index.search(code[None], feature[None], replace(options, top=asked))
+        leaders = fold(index.stored(found.ids)[1])
+        kept, counts = np.unique(leaders, return_counts=True)
+        if len(kept) >= options.top or len(found.ids) < asked:
+            break
+    best = kept[: options.top]
+    hits = replace(
+        found,
+        ids=found.ids[best],
+        hamming=found.hamming[best],
+        distances=found.distances[best],
+    )
+    return hits, counts[: options.top] - 1
