@@ -128,6 +128,7 @@ def measure(work: Work, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -5,9 +5,10 @@ loaded. Without the compiled library, NumPy does the same work slowly (numpy_ker
 A value depends on its own inputs only, never on the number of threads.
 """
 
-from .codes import rings_batch, scan, scan_rings, select_batch, within
+from .codes import rings_batch, scan, scan_rings, within
 from .features import fine, rows_of, top
 from .nearest import Sample, nearest, sample_of
+from .select import select_batch, select_rings
 
 __all__ = [
     "Sample",
@@ -19,6 +20,7 @@ __all__ = [
     "scan",
     "scan_rings",
     "select_batch",
+    "select_rings",
     "top",
     "within",
 ]

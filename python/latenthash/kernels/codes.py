@@ -7,21 +7,19 @@ padded with zeros to whole words. `hamming.words` makes them.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StorageError
 from . import library, numpy_kernels
-from .library import ScanInput, pointers
+from .library import ScanInput
 from .team import in_parts, team_size, together
 
 Words = NDArray[np.uint64]
 Distances = NDArray[np.uint16]
 _MAX_WORDS = 16
 _RARE = 100  # of so many distances one is expected within the limit
-Selected = tuple[NDArray[np.int64], Distances]
 
 
 def scan(
@@ -38,8 +36,8 @@ def scan(
     Returns:
         (K,) uint16.
     """
-    buckets, queries = _checked(buckets, query[None])
-    out = _output(len(buckets), out)
+    buckets, queries = checked(buckets, query[None])
+    out = output(len(buckets), out)
     _scan(buckets, None, queries, out, threads)
     return out
 
@@ -68,10 +66,10 @@ def scan_rings(
     Raises:
         StorageError: a code has bits set beyond `bits`.
     """
-    buckets, queries = _checked(buckets, query[None])
-    out = _output(len(buckets), out)
-    [rings] = _scan(buckets, _counted(sizes, buckets), queries, out, threads)
-    return out, _cut(rings, bits)
+    buckets, queries = checked(buckets, query[None])
+    out = output(len(buckets), out)
+    [rings] = _scan(buckets, counted(sizes, buckets), queries, out, threads)
+    return out, cut_rings(rings, bits)
 
 
 def rings_batch(
@@ -96,44 +94,8 @@ def rings_batch(
     Raises:
         StorageError: a code has bits set beyond `bits`.
     """
-    buckets, queries = _checked(buckets, queries)
-    return _cut(_scan(buckets, _counted(sizes, buckets), queries, None, threads), bits)
-
-
-def select_batch(
-    buckets: Words,
-    queries: Words,
-    limits: NDArray[np.integer],
-    room: int = 0,
-    threads: int | None = None,
-) -> list[Selected]:
-    """Codes within a limit of each query; every code is read once for all queries.
-
-    Args:
-        buckets: (K, W) uint64.
-        queries: (Q, W) uint64.
-        limits: (Q,) largest distance wanted; negative: none.
-        room: codes expected for a query; if there are more, all codes are read twice.
-        threads: at most.
-
-    Returns:
-        For each query indices (n,) int64, ascending, and their distances (n,) uint16.
-    """
-    buckets, queries = _checked(buckets, queries)
-    most: NDArray[np.int64] = np.ascontiguousarray(limits, np.int64)
-    if len(most) != len(queries):
-        raise ValueError(f"{len(most)} limits for {len(queries)} queries")
-    native = library.native()
-    if native is None:
-        return list(_numpy_select(buckets, queries, most))
-    members = team_size(buckets.nbytes * len(queries), threads)
-
-    def part(start: int, stop: int) -> list[Selected]:
-        share = room * (stop - start) // max(1, len(buckets))
-        return _select(native, buckets[start:stop], start, queries, most, share)
-
-    parts = in_parts(len(buckets), members, part)
-    return parts[0] if len(parts) == 1 else [_joined(pieces) for pieces in zip(*parts, strict=True)]
+    buckets, queries = checked(buckets, queries)
+    return cut_rings(_scan(buckets, counted(sizes, buckets), queries, None, threads), bits)
 
 
 def within(distances: Distances, limit: int, threads: int | None = None) -> NDArray[np.int64]:
@@ -169,7 +131,7 @@ def _scan(
         return _numpy_scan(buckets, sizes, queries, out, ring_count)
     members = team_size(buckets.nbytes * len(queries), threads)
     rings = np.zeros((members, len(queries), ring_count), np.int64)
-    given, taken = _input(buckets, queries), ctypes.c_int64(0)
+    given, taken = scan_input(buckets, queries), ctypes.c_int64(0)
     size_data = None if sizes is None else sizes.ctypes.data
     out_data = None if out is None else out.ctypes.data
 
@@ -190,7 +152,7 @@ def _numpy_scan(
     ring_count: int,
 ) -> NDArray[np.int64]:
     rings = np.zeros((len(queries), ring_count), np.int64)
-    distances = _output(len(buckets), out)
+    distances = output(len(buckets), out)
     for query, ring in zip(queries, rings, strict=True):
         numpy_kernels.scan(buckets, query, distances)
         if sizes is not None:
@@ -198,47 +160,12 @@ def _numpy_scan(
     return rings
 
 
-def _select(
-    native: ctypes.CDLL,
-    buckets: Words,
-    first: int,
-    queries: Words,
-    limits: NDArray[np.int64],
-    room: int,
-) -> list[Selected]:
-    """`select_batch` of a part of the codes, the first of which has index `first`."""
-    given, counts = _input(buckets, queries), np.full(len(queries), room)
-    while True:
-        rooms = counts.copy()
-        found = [(np.empty(n, np.int64), np.empty(n, np.uint16)) for n in rooms]
-        places = [pointers([arrays[i].ctypes.data for arrays in found]) for i in (0, 1)]
-        native.lh_select(
-            ctypes.byref(given), first, limits.ctypes.data, rooms.ctypes.data, counts.ctypes.data,
-            *places,
-        )  # fmt: skip
-        if (counts <= rooms).all():
-            return [(i[:n], d[:n]) for (i, d), n in zip(found, counts, strict=True)]
-
-
-def _joined(pieces: Iterable[Selected]) -> Selected:
-    indices, distances = zip(*pieces, strict=True)
-    return np.concatenate(indices), np.concatenate(distances)
-
-
-def _numpy_select(buckets: Words, queries: Words, limits: NDArray[np.int64]) -> Iterator[Selected]:
-    distances = _output(len(buckets), None)
-    for query, limit in zip(queries, limits, strict=True):
-        numpy_kernels.scan(buckets, query, distances)
-        indices = numpy_kernels.within(distances, int(limit))
-        yield indices, distances[indices]
-
-
-def _input(buckets: Words, queries: Words) -> ScanInput:
+def scan_input(buckets: Words, queries: Words) -> ScanInput:
     """For C; valid while both arrays live."""
     return ScanInput(buckets.ctypes.data, *buckets.shape, queries.ctypes.data, len(queries))
 
 
-def _checked(buckets: Words, queries: Words) -> tuple[Words, Words]:
+def checked(buckets: Words, queries: Words) -> tuple[Words, Words]:
     """Both (_, W), contiguous."""
     if buckets.ndim != 2 or buckets.shape[1:] != queries.shape[1:]:
         raise ValueError(f"codes of shape {buckets.shape}, queries {queries.shape}")
@@ -247,13 +174,15 @@ def _checked(buckets: Words, queries: Words) -> tuple[Words, Words]:
     return np.ascontiguousarray(buckets, np.uint64), np.ascontiguousarray(queries, np.uint64)
 
 
-def _counted(sizes: NDArray[np.int32], buckets: Words) -> NDArray[np.int32]:
+def counted(sizes: NDArray[np.int32], buckets: Words) -> NDArray[np.int32]:
+    """Sizes, contiguous, one for each code."""
     if sizes.shape != (len(buckets),):
         raise ValueError(f"sizes of shape {sizes.shape} for {len(buckets)} codes")
     return np.ascontiguousarray(sizes, np.int32)
 
 
-def _output(count: int, out: Distances | None) -> Distances:
+def output(count: int, out: Distances | None) -> Distances:
+    """The array to fill: `out` if it fits, a new one if there is none."""
     if out is None:
         return np.empty(count, np.uint16)
     if out.shape != (count,) or out.dtype != np.uint16 or not out.flags.c_contiguous:
@@ -261,7 +190,8 @@ def _output(count: int, out: Distances | None) -> Distances:
     return out
 
 
-def _cut(rings: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+def cut_rings(rings: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Rings 0..bits; the others must be empty."""
     if rings[..., bits + 1 :].any():
         raise StorageError(f"codes with more than {bits} bits", "the index is damaged: verify it")
     return rings[..., : bits + 1]

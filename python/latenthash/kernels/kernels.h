@@ -93,7 +93,7 @@ INLINE uint32_t NAME(small)(const uint16_t *distances, uint16_t most) {
 /* Small distances are rare: most groups are left after one look at all of them. */
 TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int64_t limit,
                                    int64_t first, int64_t room, int64_t *indices,
-                                   uint16_t *kept) {
+                                   uint16_t *kept, const int32_t *sizes, int64_t *rings) {
   int64_t found = 0;
   if (limit < 0) return 0;
   uint16_t most = (uint16_t)smaller(limit, 64 * 16); /* no code is farther */
@@ -110,15 +110,17 @@ TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int
         indices[found] = first + start + i;
         if (kept) kept[found] = group[i];
       }
+      if (sizes) rings[group[i]] += sizes[start + i];
       found++;
     }
   }
   return found;
 }
 
-TARGET static void NAME(select)(const scan_input *in, int64_t first, const int64_t *limits,
-                                const int64_t *rooms, int64_t *counts, int64_t **indices,
-                                uint16_t **distances) {
+TARGET static void NAME(select)(const scan_input *in, int64_t first, const int32_t *sizes,
+                                const int64_t *limits, const int64_t *rooms, int64_t *counts,
+                                int64_t *rings, int64_t **indices, uint16_t **distances) {
+  int64_t ring_count = 64 * in->words + 1;
   uint16_t tile[TILE];
   memset(counts, 0, (size_t)in->query_count * sizeof *counts);
   for (int64_t start = 0; start < in->count; start += TILE) {
@@ -128,14 +130,16 @@ TARGET static void NAME(select)(const scan_input *in, int64_t first, const int64
                       count, tile);
       int64_t found = smaller(counts[q], rooms[q]);
       counts[q] += NAME(append)(tile, count, limits[q], first + start, rooms[q] - found,
-                                indices[q] + found, distances[q] + found);
+                                indices[q] + found, distances[q] + found,
+                                sizes ? sizes + start : NULL, rings + q * ring_count);
     }
   }
 }
 
 TARGET static int64_t NAME(within)(const uint16_t *distances, int64_t start, int64_t stop,
                                    int64_t limit, int64_t room, int64_t *indices) {
-  return NAME(append)(distances + start, stop - start, limit, start, room, indices, NULL);
+  return NAME(append)(distances + start, stop - start, limit, start, room, indices, NULL, NULL,
+                      NULL);
 }
 
 /* ---- features ---- */

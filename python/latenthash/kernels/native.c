@@ -13,7 +13,7 @@
 #endif
 
 /* Changed together with the arguments below; a stale library is not used. */
-#define VERSION 1
+#define VERSION 2
 
 enum { L2, CHI2, COSINE, L1, LINF };
 enum { F32, F16, I8 };
@@ -47,8 +47,8 @@ typedef struct {
 
 typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
-  void (*select)(const scan_input *, int64_t, const int64_t *, const int64_t *, int64_t *,
-                 int64_t **, uint16_t **);
+  void (*select)(const scan_input *, int64_t, const int32_t *, const int64_t *,
+                 const int64_t *, int64_t *, int64_t *, int64_t **, uint16_t **);
   int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
   void (*fine)(const fine_input *, float *, int64_t *);
 } kernel_set;
@@ -127,11 +127,12 @@ void lh_scan(const scan_input *in, const int32_t *sizes, uint16_t *out, int64_t 
 }
 
 /* Codes within `limits` (query_count,) of the queries: their indices, counted from `first`,
- * and distances, as many as there is room for; `counts` of all. */
-void lh_select(const scan_input *in, int64_t first, const int64_t *limits,
-               const int64_t *rooms, int64_t *counts, int64_t **indices,
-               uint16_t **distances) {
-  LEVELS[level]->select(in, first, limits, rooms, counts, indices, distances);
+ * and distances, as many as there is room for; `counts` of all. If `sizes` is not null, the
+ * images of all of them are added to `rings`, as in lh_scan. */
+void lh_select(const scan_input *in, int64_t first, const int32_t *sizes,
+               const int64_t *limits, const int64_t *rooms, int64_t *counts, int64_t *rings,
+               int64_t **indices, uint16_t **distances) {
+  LEVELS[level]->select(in, first, sizes, limits, rooms, counts, rings, indices, distances);
 }
 
 /* Writes the start <= i < stop with distances[i] <= limit, as many as there is room for;

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import Selected, Words, rings_batch, select_batch
+from .codes import Words, rings_batch
+from .select import Selected, select_batch, select_rings
 
 Sample = tuple[Words, NDArray[np.int32]]
-_STEP = 64  # of so many codes one is in the sample
+_STEP = 128  # of so many codes one is in the sample
 _FEW = 1 << 16  # codes that are counted as quickly as sampled
 
 
@@ -58,13 +59,13 @@ def nearest(
     target = wanted / _STEP
     while missing := [query for query in range(len(queries)) if query not in found]:
         target = 1.25 * target + 4 * target**0.5 + 4  # seldom too little: 4 standard deviations
-        limits = _limits(rings[missing], target, farthest)
-        room = _room(codes, queries[missing], limits, threads)
-        chosen = select_batch(buckets, queries[missing], limits, room, threads)
-        for query, limit, selected in zip(missing, limits, chosen, strict=True):
-            images = _images(selected, sizes, bits)
-            if limit == farthest or images.sum() >= wanted:
-                found[query] = _up_to(selected, int(_limits(images, wanted, farthest)))
+        limits, some = _limits(rings[missing], target, farthest), queries[missing]
+        room = _room(codes, some, limits, threads)
+        chosen, images = select_rings(buckets, sizes, some, bits, limits, room, threads)
+        for number, query in enumerate(missing):
+            if limits[number] == farthest or images[number].sum() >= wanted:
+                limit = _limits(images[number], wanted, farthest)
+                found[query] = _up_to(chosen[number], int(limit))
     return [found[query] for query in range(len(queries))]
 
 
@@ -78,14 +79,7 @@ def _limits(rings: NDArray[np.int64], wanted: float, farthest: int) -> NDArray[n
 def _room(codes: Words, queries: Words, limits: NDArray[np.intp], threads: int | None) -> int:
     """Codes of the whole that one query selects, at most, as the sample shows."""
     most = max(len(found) for found, _ in select_batch(codes, queries, limits, 0, threads))
-    return 2 * _STEP * most + _FEW
-
-
-def _images(selected: Selected, sizes: NDArray[np.int32], bits: int) -> NDArray[np.int64]:
-    """Images of the selected codes by distance: (bits + 1,)."""
-    indices, distances = selected
-    # float64 counts exactly up to 2^53 images
-    return np.bincount(distances, weights=sizes[indices], minlength=bits + 1).astype(np.int64)
+    return 2 * _STEP * (most + 8)
 
 
 def _up_to(selected: Selected, limit: int) -> Selected:
