@@ -189,6 +189,11 @@ def _removed(known: Any) -> bool:
     )
 
 
+def _loss(known: Any) -> bool:
+    names = ("recall_at_10", "distance_error")
+    return isinstance(known, dict) and all(isinstance(known.get(n), int | float) for n in names)
+
+
 def _model_file(name: str) -> bool:
     parts = Path(name).parts
     return len(parts) == 3 and parts[0] == layout.MODEL and ".." not in parts
@@ -209,6 +214,7 @@ _CHECKS: dict[str, Any] = {
     "model_files": lambda value: (
         isinstance(value, dict) and all(map(_model_file, value)) and all(map(_file, value.values()))
     ),
+    "feature_loss": _loss,
     "segments": lambda value: isinstance(value, list) and all(map(_segment, value)),
     "tombstones": _removed,
 }
