@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import logging
 import multiprocessing
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -397,3 +399,16 @@ def test_a_library_of_another_version_is_not_used(
 def test_structures_have_the_size_that_c_gives_them() -> None:
     assert ctypes.sizeof(library.ScanInput) == 5 * 8
     assert ctypes.sizeof(library.FineInput) == 8 * 8
+
+
+def test_the_benchmark_measures_every_kernel(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "benchmarks/kernel_bench.py"
+    sizes = ["--codes", "70000", "--bits", "20", "--dim", "70", "--candidates", "50"]
+    rounds = ["--rounds", "1", "--json", str(tmp_path / "out.json")]
+    done = subprocess.run(
+        [sys.executable, script, *sizes, *rounds], capture_output=True, text=True, check=True
+    )
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert {"plain read", "scan", "nearest", "fine chi2 int8"} <= set(figures)
+    assert all(value > 0 for kernel in figures.values() for value in kernel.values())
+    assert done.stdout.count("%") == len(figures)
