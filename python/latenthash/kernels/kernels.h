@@ -90,27 +90,23 @@ INLINE uint32_t NAME(small)(const uint16_t *distances, uint16_t most) {
 #endif
 }
 
-/* Small distances are rare: most groups are left after one look at all of them. */
-TARGET static int64_t NAME(append)(const uint16_t *distances, int64_t count, int64_t limit,
-                                   int64_t first, int64_t room, int64_t *indices,
-                                   uint16_t *kept, const int32_t *sizes, int64_t *rings) {
+/* The places of a tile where distances <= limit. They are rare: most groups are left after
+ * one look at all of them. `sizes` may be null; else they are asked for where needed. */
+TARGET static int64_t NAME(near)(const uint16_t *distances, int64_t count, int64_t limit,
+                                 const int32_t *sizes, uint16_t *places) {
   int64_t found = 0;
   if (limit < 0) return 0;
   uint16_t most = (uint16_t)smaller(limit, 64 * 16); /* no code is farther */
   for (int64_t start = 0; start < count; start += GROUP) {
     uint16_t rest[GROUP];
     const uint16_t *group = distances + start;
-    if (start + GROUP > count) { /* the last group is filled up with what is never small */
+    if (start + GROUP > count) { /* the last group is filled up with what is never near */
       memset(rest, 0xff, sizeof rest);
       group = memcpy(rest, group, (size_t)(count - start) * sizeof *rest);
     }
     for (uint32_t mask = NAME(small)(group, most); mask; mask &= mask - 1) {
-      int i = __builtin_ctz(mask);
-      if (found < room) {
-        indices[found] = first + start + i;
-        if (kept) kept[found] = group[i];
-      }
-      if (sizes) rings[group[i]] += sizes[start + i];
+      places[found] = (uint16_t)(start + __builtin_ctz(mask));
+      if (sizes) __builtin_prefetch(sizes + places[found]);
       found++;
     }
   }
@@ -121,25 +117,38 @@ TARGET static void NAME(select)(const scan_input *in, int64_t first, const int32
                                 const int64_t *limits, const int64_t *rooms, int64_t *counts,
                                 int64_t *rings, int64_t **indices, uint16_t **distances) {
   int64_t ring_count = 64 * in->words + 1;
-  uint16_t tile[TILE];
+  uint16_t tile[TILE], places[TILE];
   memset(counts, 0, (size_t)in->query_count * sizeof *counts);
   for (int64_t start = 0; start < in->count; start += TILE) {
     int64_t count = smaller(TILE, in->count - start);
+    const int32_t *some = sizes ? sizes + start : NULL;
     for (int64_t q = 0; q < in->query_count; q++) {
       NAME(distances)(in->codes + start * in->words, in->queries + q * in->words, in->words,
                       count, tile);
-      int64_t found = smaller(counts[q], rooms[q]);
-      counts[q] += NAME(append)(tile, count, limits[q], first + start, rooms[q] - found,
-                                indices[q] + found, distances[q] + found,
-                                sizes ? sizes + start : NULL, rings + q * ring_count);
+      int64_t found = NAME(near)(tile, count, limits[q], some, places);
+      for (int64_t n = 0; n < found && counts[q] + n < rooms[q]; n++) {
+        indices[q][counts[q] + n] = first + start + places[n];
+        distances[q][counts[q] + n] = tile[places[n]];
+      }
+      for (int64_t n = 0; some && n < found; n++)
+        rings[q * ring_count + tile[places[n]]] += some[places[n]];
+      counts[q] += found;
     }
   }
 }
 
 TARGET static int64_t NAME(within)(const uint16_t *distances, int64_t start, int64_t stop,
                                    int64_t limit, int64_t room, int64_t *indices) {
-  return NAME(append)(distances + start, stop - start, limit, start, room, indices, NULL, NULL,
-                      NULL);
+  int64_t count = 0;
+  uint16_t places[TILE];
+  for (; start < stop; start += TILE) {
+    int64_t found =
+        NAME(near)(distances + start, smaller(TILE, stop - start), limit, NULL, places);
+    for (int64_t n = 0; n < found && count + n < room; n++)
+      indices[count + n] = start + places[n];
+    count += found;
+  }
+  return count;
 }
 
 /* ---- features ---- */
