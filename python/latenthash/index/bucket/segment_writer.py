@@ -24,7 +24,8 @@ from .segment import as_keys
 from .storage_types import Scale, store
 
 Block = tuple[NDArray[np.int64], NDArray[np.floating]]
-_BLOCK_BYTES = 1 << 29  # of features as float32; two blocks are in memory
+_BLOCK_BYTES = 1 << 28  # of features as float32; three blocks are in memory
+_READERS = 2
 _VIEWS = 512  # rows in one write
 _NAMES = 1 << 16
 
@@ -181,8 +182,8 @@ class _FeatureFile:
         descriptor = os.open(self._path, os.O_WRONLY)
         try:
             _write_all(descriptor, [memoryview(header(self._dtype, self._shape))], 0)
-            # the next block is read while this one is written
-            blocks = ordered_map(self._stored, items.features(block_rows), 1, ahead=1)
+            # the next blocks are read and converted while this one is written
+            blocks = ordered_map(self._stored, items.features(block_rows), _READERS, ahead=2)
             for positions, values in blocks:
                 self._scatter(descriptor, rows[positions], values)
                 written += len(positions)

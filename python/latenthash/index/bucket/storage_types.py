@@ -16,7 +16,7 @@ _LEVELS = 127
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 _NEAREST = 10
 _QUERIES = 50
-_BLOCK = 256  # rows at a time: their float32 stays in the cache
+_BLOCK = 32  # rows at a time: their float32 stays in the cache
 
 
 def require_storage(storage: str) -> None:
