@@ -85,7 +85,9 @@ def test_segments_are_counted_together_whatever_their_ways() -> None:
 def test_no_step_finds_a_code_twice() -> None:
     buckets = distinct(500, 40, 1, clustered=True)
     tables = Tables(buckets, 40, 4)
-    found = np.concatenate([tables.step(step, buckets[0])[0] for step in range(41)])
+    found = np.concatenate(
+        [tables.steps(*ends, buckets[0])[0] for ends in [(0, 0), (1, 9), (10, 10), (11, 40)]]
+    )
     assert sorted(found.tolist()) == list(range(len(buckets)))
 
 

@@ -69,12 +69,14 @@ class Scan:
 
 
 class Probe:
-    """One query in one segment, looked up ring by ring; a scan once that is cheaper."""
+    """One query in one segment, looked up outwards; a scan once that is cheaper."""
 
-    def __init__(self, codes: SegmentCodes, tables: Tables, sizes: Sizes, query: Words) -> None:
-        """Look up nothing yet; `sizes` (K,) as in `Scan`."""
+    def __init__(
+        self, codes: SegmentCodes, tables: Tables, sizes: Sizes, query: Words, expected: int
+    ) -> None:
+        """Look up nothing yet; `sizes` (K,) as in `Scan`, `expected` the likely radius."""
         self._codes, self._tables, self._sizes, self._query = codes, tables, sizes, query
-        self._steps, self._spent = 0, 0.0
+        self._done, self._spent, self._expected = 0, 0.0, expected
         self._found: list[tuple[Indices, Distances]] = []
         self._rings = np.zeros(codes.bits + 1, np.int64)
         self._aim: tuple[int, int | None] = (codes.bits, None)
@@ -87,26 +89,27 @@ class Probe:
     @property
     def way(self) -> str:
         """How the segment is searched: table, mih or scan."""
-        return "scan" if self._scan else _name(len(self._tables))
+        return "scan" if self._scan else _name(self._tables.fields)
 
     def count(self, radius: int) -> int:
         """Images within `radius`."""
-        while self._scan is None and self._steps <= radius:
-            self._advance()
+        if self._scan is None and self._done <= radius:
+            self._advance(max(radius, min(self._expected, self._aim[0])))
         return self._scan.count(radius) if self._scan else int(self._rings[: radius + 1].sum())
 
-    def _advance(self) -> None:
-        fields, codes = len(self._tables), self._codes
-        ahead = codes.costs.probe(1, *work(codes.bits, fields, len(codes.buckets), self._steps))
-        if codes.changes_over and self._spent + ahead > codes.costs.scan(codes.buckets.size):
+    def _advance(self, radius: int) -> None:
+        codes = self._codes
+        self._spent += codes.probing(self._done, radius)
+        if codes.way is None and self._spent > codes.costs.scan(codes.buckets.size):
             self._scan = Scan(codes, self._sizes, self._query)
             self._scan.aim(*self._aim)
             return
-        found, distances, compared = self._tables.step(self._steps, self._query)
+        found, distances, compared = self._tables.steps(self._done, radius, self._query)
+        codes.learn(self._done, radius, compared)
         self._found.append((found, distances))
-        np.add.at(self._rings, distances, self._sizes[found])
-        self._spent += codes.costs.probe(1, compared / 8, compared)
-        self._steps += 1
+        counts = np.bincount(distances, self._sizes[found], codes.bits + 1)
+        self._rings += counts.astype(np.int64)
+        self._done = radius + 1
 
     def taken(self, radius: int) -> tuple[Indices, Distances]:
         """Buckets within `radius`, ascending, and their distances."""
@@ -139,15 +142,11 @@ class SegmentCodes:
         self._count = 1 if short else field_count(bits, len(buckets))
         self._tables: Tables | None = None
         self._lost = 0.0  # seconds that tables would have saved
+        self._crowding = 1.0  # codes found by a lookup, as against evenly spread ones
         self._lock = Lock()
         self._samples: deque[tuple[Sizes, Sample]] = deque(maxlen=_SAMPLES)
         if way in ("table", "mih"):
             self._tables = Tables(buckets, bits, self._count)
-
-    @property
-    def changes_over(self) -> bool:
-        """Whether a search by tables may go on as a scan."""
-        return self.way is None
 
     @property
     def costs(self) -> Costs:
@@ -168,7 +167,7 @@ class SegmentCodes:
         tables = self.tables_for(expected, batched)
         if tables is None:
             return Scan(self, sizes, query)
-        return Probe(self, tables, sizes, query)
+        return Probe(self, tables, sizes, query, expected or 0)
 
     def nearest(
         self, queries: Words, sizes: Sizes, limit: int, wanted: int | None
@@ -193,20 +192,22 @@ class SegmentCodes:
             return self._tables
         if expected is None or self.buckets.size < _SMALL:
             return None
-        saved = self.costs.scan(self.buckets.size, batched) - self._probing(expected)
+        saved = self.costs.scan(self.buckets.size, batched) - self.probing(0, expected)
         if saved <= 0:
             return None
         if self._tables is None:
             self._consider(saved)
         return self._tables
 
-    def _probing(self, radius: int) -> float:
-        """Seconds to look up everything within `radius`, if codes are spread evenly."""
-        steps = [
-            work(self.bits, self._count, len(self.buckets), step) for step in range(radius + 1)
-        ]
-        lookups, compared = (sum(column) for column in zip(*steps, strict=True))
-        return self.costs.probe(len(steps), lookups, compared)
+    def probing(self, first: int, last: int) -> float:
+        """Seconds that steps first..last of the tables will take."""
+        lookups, found = work(self.bits, self._count, len(self.buckets), first, last)
+        return self.costs.probe(lookups, self._crowding * found)
+
+    def learn(self, first: int, last: int, compared: int) -> None:
+        """Note how many codes steps first..last had to compare."""
+        _, found = work(self.bits, self._count, len(self.buckets), first, last)
+        self._crowding += (compared / found - self._crowding) / 8 if found else 0
 
     def _consider(self, saved: float) -> None:
         """Have tables made once as much was lost without them as they cost."""

@@ -2,27 +2,24 @@
 
 The three ways of the coarse step do three kinds of work: they read codes from first to
 last, look into tables, and fetch single codes to compare them. What one of each costs
-is measured once and kept in the user's cache folder; a way's cost is then a sum.
+is measured once in a process, when two ways are first compared, which a process of a
+single query never does; a way's cost is then a sum.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from time import perf_counter
 
 import numpy as np
 
-from ... import __version__, kernels
+from ... import kernels
+from .tables import Tables, work
 
-_log = logging.getLogger(__name__)
-_CODES, _LOOKUPS, _QUERIES = 1 << 19, 1 << 14, 16
+_CODES, _TABLED, _QUERIES = 1 << 19, 1 << 16, 16
+_STEPS = 18
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Costs:
     """Seconds of the kinds of work.
 
     Attributes:
-        step: of any step, however little it does.
+        step: of looking into the tables at all.
         word: of a 64-bit word of code, read and counted in passing.
         batch_word: the same, for each query of a batch.
         lookup: of an entry looked up in a table.
@@ -47,60 +44,42 @@ class Costs:
 
     def scan(self, words: int, batched: bool = False) -> float:
         """Reading all codes of a segment, `words` in all."""
-        return self.step + words * (self.batch_word if batched else self.word)
+        return words * (self.batch_word if batched else self.word)
 
-    def probe(self, steps: float, lookups: float, compared: float) -> float:
+    def probe(self, lookups: float, compared: float) -> float:
         """Looking up neighbours in tables and comparing what they hold."""
-        return steps * self.step + lookups * self.lookup + compared * self.compare
+        return self.step + lookups * self.lookup + compared * self.compare
 
 
 @lru_cache(maxsize=1)
 def machine_costs() -> Costs:
-    """Costs on this machine: from the cache folder, else measured and put there."""
-    path = _cache_folder() / f"costs-{__version__}-{platform.node()}.json"
-    try:
-        return Costs(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        _log.debug("%s: %s; measuring", path, error)
-    costs = measure()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(asdict(costs)))
-        partial.replace(path)
-    except OSError as error:  # measured again next time; nothing else is lost
-        _log.debug("%s: %s", path, error)
-    return costs
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latenthash"
+    """Costs on this machine, measured when first asked for."""
+    return measure()
 
 
 def measure() -> Costs:
     """Measure; takes some hundredths of a second."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2**63, (_CODES, 1), dtype=np.uint64)
-    sizes, out = np.ones(_CODES, np.int32), np.empty(_CODES, np.uint16)
-    anywhere = rng.integers(0, _CODES, _LOOKUPS)
-    table = np.arange(_CODES, dtype=np.int32)
-    keys = rng.integers(0, 1 << 16, _CODES, dtype=np.uint16)
-    query = codes[0]
+    sizes, keys = np.ones(_CODES, np.int32), codes[:, 0].astype(np.uint16)
+    sample = kernels.sample_of(codes, sizes)
+    tables = Tables(codes[:_TABLED], 64, 4)  # as many codes as a field has values
+    lookups, compared = work(64, 4, _TABLED, 0, _STEPS)
 
-    def scan() -> None:
-        distances, _ = kernels.scan_rings(codes, sizes, query, 64, out)
-        kernels.within(distances, 20)
+    def scan(queries: int) -> float:
+        near = partial(kernels.nearest, codes, sizes, codes[:queries], 64, 1000, 64, sample)
+        return _seconds(near) / _CODES / queries
 
+    step = _seconds(lambda: tables.steps(0, 0, codes[0]))
+    looking = _seconds(lambda: tables.steps(0, _STEPS, codes[0])) - step
     return Costs(
-        step=_seconds(lambda: np.flatnonzero(table[:1] == 0)) * 20,
-        word=_seconds(scan) / _CODES,
-        batch_word=_seconds(
-            lambda: kernels.rings_batch(codes, sizes, codes[:_QUERIES], 64)
-        ) * 2 / _CODES / _QUERIES,  # a second pass selects
-        lookup=_seconds(lambda: table[anywhere]) / _LOOKUPS,
-        compare=_seconds(lambda: np.bitwise_count(codes[anywhere] ^ query)) / _LOOKUPS * 4,
+        step=step,
+        word=scan(1),
+        batch_word=scan(_QUERIES),
+        lookup=looking / 2 / lookups,  # the two were measured together
+        compare=looking / 2 / compared,
         sort=_seconds(lambda: np.argsort(keys, kind="stable")) / _CODES,
-    )  # fmt: skip
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -23,6 +23,7 @@ from .tables import Words
 
 _FILTERS = 8  # whose masks are kept: a byte an image each
 _BLOCK = 32  # queries of a batch that share the reading of the codes
+_KINDS = 1000  # of queries whose usual radius is known
 _FOUND = 256 << 20  # bytes that near codes may take: number and distance of each
 
 
@@ -96,19 +97,14 @@ class Snapshot:
 
     def _coarse(self, sources: list[Source], query: Words, options: SearchOptions) -> Near:
         near = coarse(sources, query, options, self._expected(options))
-        if options.candidates is not None:
-            if len(self._usual) > 1000:
-                self._usual.clear()
-            self._usual[_kind(options)] = near.radius
+        if len(self._usual) > _KINDS:
+            self._usual.clear()
+        self._usual[_kind(options)] = near.radius
         return near
 
     def _expected(self, options: SearchOptions) -> int | None:
         """Radius that such a query will likely go to; None: there was none like it."""
-        limit, wanted = limits(options, int(self.generation.manifest["bits"]))
-        if wanted is None:
-            return limit
-        usual = self._usual.get(_kind(options))
-        return None if usual is None else min(limit, usual)
+        return self._usual.get(_kind(options))
 
     def gather(
         self,
@@ -136,7 +132,7 @@ class Snapshot:
 
 
 def _kind(options: SearchOptions) -> tuple[object, ...]:
-    return options.candidates, options.filter
+    return options.candidates, options.radius, options.exact, options.filter
 
 
 def _keys(generation: Generation) -> list[str]:

@@ -10,6 +10,7 @@ the values at distance a. With m = 1 the table holds whole codes and a step is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import comb
@@ -38,17 +39,20 @@ def edges(bits: int, fields: int) -> list[int]:
     return [number * bits // fields for number in range(fields + 1)]
 
 
-def work(bits: int, fields: int, codes: int, step: int) -> tuple[int, float]:
-    """Lookups of a step of `Tables`, and the codes found if they are spread evenly."""
-    distance, number = divmod(step, fields)
-    cut = edges(bits, fields)
-    wide = cut[number + 1] - cut[number]
-    lookups = comb(wide, distance)
-    return lookups, lookups * codes / 2.0**wide
+@lru_cache(maxsize=1024)
+def work(bits: int, fields: int, codes: int, first: int, last: int) -> tuple[int, float]:
+    """Lookups of steps first..last of `Tables`, and the codes found if they are evenly spread."""
+    wide = np.diff(edges(bits, fields)).tolist()
+    lookups = [comb(wide[step % fields], step // fields) for step in range(first, last + 1)]
+    found = [
+        count * codes / 2.0 ** wide[step % fields]
+        for step, count in enumerate(lookups, start=first)
+    ]
+    return sum(lookups), sum(found)
 
 
 class Tables:
-    """Tables over K distinct codes, one a field."""
+    """Tables over K distinct codes, one a field, one after the other."""
 
     def __init__(self, buckets: Words, bits: int, fields: int) -> None:
         """Sort the codes by each field.
@@ -58,67 +62,83 @@ class Tables:
             bits: of a code.
             fields: to cut it into, 1..bits.
         """
-        self._buckets = buckets
-        self._fields = [_Field(buckets, *ends) for ends in pairwise(edges(bits, fields))]
+        self._buckets, self._bits, self.fields = buckets, bits, fields
+        cuts = list(pairwise(edges(bits, fields)))
+        self._order = np.empty((fields, len(buckets)), np.int32)
+        counts = []
+        for number, (start, stop) in enumerate(cuts):
+            values = _values(buckets, start, stop)
+            self._order[number] = _sorted_by(values)
+            counts.append(np.bincount(values, minlength=1 << (stop - start)))
+        self._offsets = np.concatenate(([0], np.cumsum(np.concatenate(counts))))
+        self._pieces, self._masks, self._starts = _pieces(cuts, buckets.shape[1])
 
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def step(self, step: int, query: Words) -> tuple[Indices, Distances, int]:
-        """Codes that this step finds first, their distances, and how many were compared.
+    def steps(self, first: int, last: int, query: Words) -> tuple[Indices, Distances, int]:
+        """Codes that steps first..last find and no step before did.
 
         Args:
-            step: from 0; after step r all codes at distance <= r have been found.
+            first: 0, or the step after the last one taken.
+            last: then all codes at distance <= last have been found.
             query: (W,) uint64.
+
+        Returns:
+            Codes (n,) int64 and their distances (n,) uint16; how many were compared.
         """
-        distance, number = divmod(step, len(self))
-        found = self._fields[number].lookup(query, distance)
+        fields, bases, flips, when = _lookups(self._bits, self.fields, first, last)
+        cuts = pairwise(edges(self._bits, self.fields))
+        own = np.array([_values(query[None], *cut)[0] for cut in cuts], np.int64)
+        entries, steps = rows_of(self._offsets, bases + (own[fields] ^ flips), when)
+        found = self._order.reshape(-1)[entries].astype(np.int64)
         differing = self._buckets[found] ^ query
-        first = np.full(len(found), step)
-        total = np.zeros(len(found), np.uint16)
-        for other, field in enumerate(self._fields):
-            apart = field.distance(differing)
-            total += apart
-            np.minimum(first, apart.astype(np.intp) * len(self) + other, out=first)
-        new = np.flatnonzero(first == step)
-        return found[new], total[new], len(found)
+        apart = np.bitwise_count(differing[:, self._pieces] & self._masks)
+        by_field = np.add.reduceat(apart, self._starts, axis=1, dtype=np.uint16)
+        # a code is found in several fields; it counts where that happens first
+        earliest = (by_field * np.uint16(self.fields) + np.arange(self.fields)).min(axis=1)
+        new = np.flatnonzero(earliest == steps)
+        return found[new], by_field[new].sum(axis=1, dtype=np.uint16), len(found)
 
 
-class _Field:
-    """Bits start..stop of the codes, and the codes sorted by them."""
+@lru_cache(maxsize=64)
+def _lookups(
+    bits: int, fields: int, first: int, last: int
+) -> tuple[Indices, Indices, Indices, Distances]:
+    """For each value to look up: its field, where the field's table starts, the bits that
+    differ from the query's, and the step that it belongs to (uint16)."""
+    cut = edges(bits, fields)
+    wide = np.diff(cut).tolist()
+    starts = np.cumsum([0, *(1 << width for width in wide)])
+    flips = [ring(wide[step % fields], step // fields) for step in range(first, last + 1)]
+    steps = np.repeat(np.arange(first, last + 1), [len(part) for part in flips])
+    number = steps % fields
+    return number, starts[number], np.concatenate(flips).astype(np.int64), steps.astype(np.uint16)
 
-    def __init__(self, buckets: Words, start: int, stop: int) -> None:
-        self._start, self._bits = start, stop - start
-        inside = np.zeros(64 * buckets.shape[1], bool)
+
+def _pieces(
+    cuts: Sequence[tuple[int, int]], columns: int
+) -> tuple[NDArray[np.intp], Words, NDArray[np.intp]]:
+    """The fields as parts of words: word and mask of each part, first part of each field."""
+    pieces: list[int] = []
+    masks: list[int] = []
+    starts: list[int] = []
+    for start, stop in cuts:
+        inside = np.zeros(64 * columns, bool)
         inside[start:stop] = True
         mask = words(np.packbits(inside)[None])[0]
-        self._masks = {word: mask[word] for word in np.flatnonzero(mask).tolist()}
-        values = self._value(buckets)
-        self._order = _sorted_by(values)
-        counts = np.bincount(values, minlength=1 << self._bits)
-        self._offsets = np.concatenate(([0], np.cumsum(counts)))
+        starts.append(len(pieces))
+        pieces += np.flatnonzero(mask).tolist()
+        masks += mask[mask != 0].tolist()
+    return np.array(pieces, np.intp), np.array(masks, np.uint64), np.array(starts, np.intp)
 
-    def _value(self, codes: Words) -> NDArray[np.uint32]:
-        """The field of codes (n, W) as numbers (n,)."""
-        word, shift = divmod(self._start, 64)
-        value = codes[:, word].byteswap() << np.uint64(shift) >> np.uint64(64 - self._bits)
-        beyond = shift + self._bits - 64
-        if beyond > 0:
-            value |= codes[:, word + 1].byteswap() >> np.uint64(64 - beyond)
-        return value.astype(np.uint32)
 
-    def lookup(self, query: Words, distance: int) -> Indices:
-        """Codes whose field is at `distance` from the query's."""
-        keys = self._value(query[None]) ^ ring(self._bits, distance)
-        entries, _ = rows_of(self._offsets, keys.astype(np.int64), np.zeros(len(keys), np.uint16))
-        return self._order[entries].astype(np.int64)
-
-    def distance(self, differing: Words) -> NDArray[np.uint16]:
-        """Differing bits of the field, (n,)."""
-        result = np.zeros(len(differing), np.uint16)
-        for word, mask in self._masks.items():
-            result += np.bitwise_count(differing[:, word] & mask)
-        return result
+def _values(codes: Words, start: int, stop: int) -> NDArray[np.uint32]:
+    """Bits start..stop of codes (n, W) as numbers (n,)."""
+    word, shift = divmod(start, 64)
+    bits = stop - start
+    value = codes[:, word].byteswap() << np.uint64(shift) >> np.uint64(64 - bits)
+    beyond = shift + bits - 64
+    if beyond > 0:
+        value |= codes[:, word + 1].byteswap() >> np.uint64(64 - beyond)
+    return value.astype(np.uint32)
 
 
 def _sorted_by(values: NDArray[np.uint32]) -> NDArray[np.int32]:
