@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,10 @@ def write_segment(
     halfway, done = _halves(len(order), on_progress)
     features = _FeatureFile(folder / layout.FEATURES, (len(order), dim), storage, scale)
     features.write(items, rows, halfway)
-    files = _checksums(folder, done)
+    with ThreadPoolExecutor(1) as pool:  # the disk is busy meanwhile
+        forced = pool.submit(fsync, folder / layout.FEATURES)
+        files = _checksums(folder, done)
+        forced.result()
     fsync(folder)
     fsync(folder.parent)
     fsync(folder.parent.parent)
@@ -175,6 +179,7 @@ class _FeatureFile:
         self._row_bytes = shape[1] * self._dtype.itemsize
 
     def write(self, items: Items, rows: NDArray[np.int32], on_progress: Progress) -> None:
+        """Write all; what is written is not forced to the disk."""
         self._path.touch(exist_ok=False)
         reserve(self._path, file_bytes(self._dtype, self._shape))
         block_rows = max(1, _BLOCK_BYTES // (4 * self._shape[1]))
@@ -188,7 +193,6 @@ class _FeatureFile:
                 self._scatter(descriptor, rows[positions], values)
                 written += len(positions)
                 on_progress(written, len(rows))
-            os.fsync(descriptor)
         finally:
             os.close(descriptor)
         if written != len(rows):

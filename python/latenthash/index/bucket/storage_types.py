@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ _LEVELS = 127
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 _NEAREST = 10
 _QUERIES = 50
-_BLOCK = 32  # rows at a time: their float32 stays in the cache
+_VALUES = 1 << 15  # at a time: their float32 stays in the cache
 
 
 def require_storage(storage: str) -> None:
@@ -53,11 +54,15 @@ def choose_scale(sample: NDArray[np.floating]) -> Scale:
 
 def _squared_error(values: NDArray[np.float32], scale: NDArray[np.float32]) -> Scale:
     total = np.zeros(values.shape[1], dtype=np.float32)
-    for start in range(0, len(values), _BLOCK):
-        block = values[start : start + _BLOCK]
+    for block in _blocks(values):
         difference = block - scale * _quantise(block, scale)
         total += np.einsum("nd,nd->d", difference, difference)
     return total
+
+
+def _blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    rows = max(1, _VALUES // values.shape[1])
+    return (values[start : start + rows] for start in range(0, len(values), rows))
 
 
 def _quantise(values: NDArray[np.float32], scale: Scale) -> NDArray[np.int8]:
@@ -84,11 +89,11 @@ def store(features: NDArray[np.floating], storage: str, scale: Scale | None) -> 
             features = np.clip(features, -largest, largest)
         return np.ascontiguousarray(features, dtype=layout.STORAGE[storage])
     result = np.empty(features.shape, dtype=np.int8)
-    for start in range(0, len(features), _BLOCK):
-        block = np.asarray(features[start : start + _BLOCK], dtype=np.float32)
+    for given, stored in zip(_blocks(features), _blocks(result), strict=True):
+        block = np.asarray(given, dtype=np.float32)
         if not np.isfinite(block).all():
             raise DataError("features hold values that are no finite number", "extract again")
-        result[start : start + _BLOCK] = _quantise(block, scale)
+        stored[:] = _quantise(block, scale)
     return result
 
 
