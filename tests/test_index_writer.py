@@ -227,3 +227,20 @@ def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
                 build_index(codes, place)
     assert not (tmp_path / "new").exists()
     assert (mine / "model").is_dir()
+
+
+@pytest.mark.parametrize("what", ["manifest.json", "segments/000001/offsets.npy"])
+def test_building_over_a_damaged_index_replaces_it(tmp_path: Path, what: str) -> None:
+    folder = build(tmp_path, range(5))
+    (folder / what).write_text("{")
+    build(tmp_path, range(5, 9))
+    generation = verify(folder)
+    assert contents(generation) == {number: image(number + 5) for number in range(4)}
+    assert generation.number == 2
+    assert left_over(folder, generation) == set()
+
+
+def test_an_unknown_storage_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="float64"):
+        build(tmp_path, range(5), "float64")
+    assert not (tmp_path / "index").exists()
