@@ -7,6 +7,7 @@ import logging
 import mmap
 import os
 import re
+from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...parallel import ordered_map
 
 _log = logging.getLogger(__name__)
 _PAGE = mmap.PAGESIZE
+_THREADS = 4  # that tell the kernel: each call waits for the disk's queue
 _SAMPLE = 32  # rows looked at to tell whether features are in memory
 _WILLNEED = 3
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -72,10 +75,16 @@ def read_ahead(features: NDArray[Any], rows: NDArray[np.int64]) -> bool:
     """
     if not len(rows) or not _missing(features, rows[:: max(1, len(rows) // _SAMPLE)]):
         return False
-    libc = _libc()
-    for start, length in _ranges(features, rows):
-        libc.madvise(start, length, _WILLNEED)  # advice: a refusal costs time, nothing else
+    ranges = list(_ranges(features, rows))
+    parts = [ranges[first::_THREADS] for first in range(_THREADS)]
+    deque(ordered_map(_advise, parts, _THREADS), maxlen=0)
     return True
+
+
+def _advise(ranges: list[tuple[int, int]]) -> None:
+    libc = _libc()
+    for start, length in ranges:
+        libc.madvise(start, length, _WILLNEED)  # advice: a refusal costs time, nothing else
 
 
 def _missing(features: NDArray[Any], rows: NDArray[np.int64]) -> bool:
