@@ -412,3 +412,23 @@ def test_the_benchmark_measures_every_kernel(tmp_path: Path) -> None:
     assert {"plain read", "scan", "nearest", "fine chi2 int8"} <= set(figures)
     assert all(value > 0 for kernel in figures.values() for value in kernel.values())
     assert done.stdout.count("%") == len(figures)
+
+
+@pytest.mark.parametrize("room", [0, 3, 4500])
+def test_c_writes_no_more_than_there_is_room_for(room: int) -> None:
+    native, count = library.native(), 10_000  # several tiles
+    assert native is not None
+    array, query = np.zeros((count, 1), np.uint64), np.zeros((1, 1), np.uint64)
+    given = library.ScanInput(array.ctypes.data, count, 1, query.ctypes.data, 1)
+    limits, rooms, counts = np.array([5]), np.array([room]), np.zeros(1, np.int64)
+    indices, near = np.full(count, -7), np.full(count, 77, np.uint16)
+    native.lh_select(
+        ctypes.byref(given), 0, None, limits.ctypes.data, rooms.ctypes.data, counts.ctypes.data,
+        None, library.pointers([indices.ctypes.data]), library.pointers([near.ctypes.data]),
+    )  # fmt: skip
+    assert counts[0] == count
+    assert indices.tolist() == [*range(room), *[-7] * (count - room)]
+    assert near.tolist() == [0] * room + [77] * (count - room)
+    indices[:] = -7
+    assert native.lh_within(near.ctypes.data, 0, count, 99, room, indices.ctypes.data) == count
+    assert indices.tolist() == [*range(room), *[-7] * (count - room)]
