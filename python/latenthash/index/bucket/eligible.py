@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..filter import Filter, matcher
+from ..filter import Filter, literal_prefix, matcher
 from .segment import Segment
 
 Mask = NDArray[np.bool_]
@@ -68,6 +68,9 @@ def _among(ids: NDArray[np.int64], wanted: Collection[int]) -> Mask:
 def _named(segment: Segment, asked: Mask, patterns: Collection[str]) -> Mask:
     """(N,) bool: the name matches, of the images asked about."""
     result = np.zeros(len(asked), dtype=bool)
-    positions, match = np.flatnonzero(asked), matcher(patterns)
-    result[positions] = [match(name) is not None for name in segment.names(positions)]
+    for pattern in patterns:
+        prefix, match = literal_prefix(pattern), matcher([pattern])
+        positions = segment.positions_named(prefix) if prefix else np.arange(segment.images)
+        positions = positions[asked[positions] & ~result[positions]]
+        result[positions] = [match(name) is not None for name in segment.names(positions)]
     return result

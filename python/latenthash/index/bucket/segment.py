@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -173,7 +174,26 @@ class Segment:
 
     def names(self, positions: Sequence[int] | Ints) -> list[str]:
         """Names of images by position."""
-        return [decode(self.name_bytes(int(position))) for position in positions]
+        at = np.asarray(positions, dtype=np.int64)
+        offsets = self._arrays[layout.NAME_OFFSETS]
+        starts, stops = offsets[at], offsets[at + 1]
+        if ((starts < 0) | (starts > stops) | (stops > len(self._names))).any():
+            raise self._damaged(layout.NAME_OFFSETS)
+        ranges = zip(starts.tolist(), stops.tolist(), strict=True)
+        return [decode(self._names[start:stop]) for start, stop in ranges]
+
+    def positions_named(self, prefix: str) -> NDArray[np.int64]:
+        """Positions of the images, removed ones too, whose name begins with `prefix`."""
+        start = encode(prefix)
+        first = bisect_left(range(self.images), start, key=self._name_at)
+        last = bisect_left(
+            range(self.images), True, first, key=lambda at: self._name_at(at)[: len(start)] > start
+        )
+        return np.sort(self._name_order[first:last]).astype(np.int64)
+
+    def _name_at(self, place: int) -> bytes:
+        """Name of an image by its place in the order of names."""
+        return self.name_bytes(int(self._name_order[place]))
 
     def find_id(self, number: int) -> int | None:
         """Position of the live image with this id."""
