@@ -14,7 +14,7 @@ from latenthash.hamming import pack
 def some_rows(count: int, bits: int = 12, dim: int = 6, seed: int = 0) -> Rows:
     rng = np.random.default_rng(seed)
     return Rows(
-        names=[f"å/{seed}-{number}.png" for number in range(count)],
+        names=[f"å/{seed}-{number}\udcff.png" for number in range(count)],  # \xff: no UTF-8
         labels=rng.integers(0, 3, count, dtype=np.int32),
         features=rng.random((count, dim)).astype(np.float16),
         codes=pack(rng.random((count, bits)) < 0.5),

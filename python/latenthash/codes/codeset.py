@@ -93,6 +93,8 @@ class CodeWriter:
         """Append rows; all columns have the same length."""
         for name in ("names", "labels", "features", "codes", "content"):
             dataset, values = self._file[name], getattr(rows, name)
+            if name == "names":  # bytes of a file name that are no UTF-8 pass as they are
+                values = [text.encode(errors="surrogateescape") for text in values]
             start = len(dataset)
             dataset.resize(start + len(values), axis=0)
             dataset[start:] = values
@@ -146,7 +148,7 @@ class CodeSet:
     @property
     def names(self) -> list[str]:
         """Names of all images."""
-        return list(self._file["names"].asstr()[:])
+        return list(self._file["names"].asstr(errors="surrogateescape")[:])
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -173,7 +175,7 @@ class CodeSet:
         columns = (np.asarray(self._file[name][part]) for name in ("labels", "features"))
         labels, features = columns
         return Rows(
-            names=list(self._file["names"].asstr()[part]),
+            names=list(self._file["names"].asstr(errors="surrogateescape")[part]),
             labels=labels,
             features=features,
             codes=np.asarray(self._file["codes"][part]),
