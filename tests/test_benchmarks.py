@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("faiss", reason="pip install -e '.[bench]'")
-
 import faiss_side
 import harness
 import report
