@@ -59,7 +59,7 @@ def test_ranges_are_whole_pages_that_cover_the_rows(tmp_path: Path) -> None:
     features = cold(tmp_path / "features", 3000, 700)
     rows = np.sort(np.random.default_rng(1).choice(3000, 200, replace=False))
     pages: list[int] = []
-    for start, length in memory._ranges(features, rows):
+    for start, length in memory._ranges(features, rows, 0):
         assert start % mmap.PAGESIZE == length % mmap.PAGESIZE == 0
         pages += range(start, start + length, mmap.PAGESIZE)
     first = features.ctypes.data
@@ -68,6 +68,8 @@ def test_ranges_are_whole_pages_that_cover_the_rows(tmp_path: Path) -> None:
     }
     assert {page // mmap.PAGESIZE for page in pages} == needed
     assert len(pages) == len(needed)
+    joined = list(memory._ranges(features, rows, 1000))
+    assert joined == [(min(pages), max(pages) + mmap.PAGESIZE - min(pages))]
 
 
 def test_lock_keeps_to_its_budget() -> None:

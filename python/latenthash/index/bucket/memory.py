@@ -21,6 +21,7 @@ from ...parallel import ordered_map
 
 _log = logging.getLogger(__name__)
 _PAGE = mmap.PAGESIZE
+_GAP = 32  # pages that are read in less time than another request takes
 _THREADS = 4  # that tell the kernel: each call waits for the disk's queue
 _SAMPLE = 32  # rows looked at to tell whether features are in memory
 _WILLNEED = 3
@@ -73,9 +74,9 @@ def read_ahead(features: NDArray[Any], rows: NDArray[np.int64]) -> bool:
     Returns:
         Whether rows were missing.
     """
-    if not len(rows) or not _missing(features, rows[:: max(1, len(rows) // _SAMPLE)]):
+    if not len(rows) or not _missing(features, rows[:: -(-len(rows) // _SAMPLE)]):
         return False
-    ranges = list(_ranges(features, rows))
+    ranges = list(_ranges(features, rows, _GAP))
     parts = [ranges[first::_THREADS] for first in range(_THREADS)]
     deque(ordered_map(_advise, parts, _THREADS), maxlen=0)
     return True
@@ -97,12 +98,12 @@ def _missing(features: NDArray[Any], rows: NDArray[np.int64]) -> bool:
     return False
 
 
-def _ranges(features: NDArray[Any], rows: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
-    """(address, length) of the whole pages of runs of rows, neighbours joined."""
+def _ranges(features: NDArray[Any], rows: NDArray[np.int64], gap: int) -> Iterable[tuple[int, int]]:
+    """(address, length) of the whole pages of rows, joined if at most `gap` pages apart."""
     size = features.strides[0]
     first = (features.ctypes.data + rows * size) // _PAGE
     last = (features.ctypes.data + rows * size + size - 1) // _PAGE
-    breaks = np.flatnonzero(first[1:] > last[:-1] + 1)
+    breaks = np.flatnonzero(first[1:] > last[:-1] + 1 + gap)
     starts = first[np.concatenate(([0], breaks + 1))]
     ends = last[np.concatenate((breaks, [len(rows) - 1]))] + 1
     return zip((starts * _PAGE).tolist(), ((ends - starts) * _PAGE).tolist(), strict=True)
