@@ -172,8 +172,8 @@ class Bench:
             "coarse": report,
             "coarse_ratio": ratio(report["faiss"], report["ours"]),
             "coarse_bytes": read,
-            "coarse_gb_s": round(speed, 2),
-            "bandwidth_share": round(speed / bandwidth, 3),
+            "coarse_gb_s": round(speed, 4),
+            "bandwidth_share": round(speed / bandwidth, 6),
         }, seconds
 
     def batch(self) -> Report:
