@@ -52,5 +52,5 @@ proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 		latenthash/proto/caffe.proto
 
 clean:  ## remove what make made here; keeps your data and the Caffe in the cache
-	@rm -rf .venv demo build dist python/*.egg-info .hypothesis .*_cache
+	@rm -rf .venv demo build dist python/*.egg-info python/latenthash/kernels/*.so .hypothesis .*_cache
 	@find $(wildcard python tools tests benchmarks) -name __pycache__ -prune -exec rm -rf {} +

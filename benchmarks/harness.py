@@ -150,7 +150,7 @@ def machine() -> Report:
         "l3": cache.read_text().strip() if cache.exists() else None,
         "simd": [flag for flag in ("avx2", "avx512f", "avx512_vpopcntdq") if flag in flags],
         "memory_gb": round(memory / 1e9, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
     }
 
 
