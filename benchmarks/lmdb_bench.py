@@ -48,7 +48,7 @@ def commands(
     folder: Path, work: Path, resize: int | None, encode: str
 ) -> dict[str, tuple[list[object], Path | None]]:
     """{name: (command, output)} for ours, convert_imageset and compute_image_mean."""
-    names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+    names = [os.path.relpath(file, folder) for file in list_images(folder)]
     listed = work / "list.txt"
     listed.write_text("".join(f"{name} {number % 10}\n" for number, name in enumerate(names)))
     tools = pycaffe_folder().parent.parent / "bin"

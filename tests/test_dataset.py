@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from bad_images import HANDLED, make_bad_images, photo
 from caffe_tools import caffe_tool
 from latenthash.dataset import build_lmdb
-from latenthash.dataset.report import draw_histogram
 from latenthash.dataset.split import split_samples
 from latenthash.errors import DataError, StorageError
 from latenthash.images import decode
@@ -363,17 +361,6 @@ def test_the_report_counts_and_totals(tmp_path: Path) -> None:
     assert "| 0 | a\\|b | 8 | 2 | 10 |" in table
     assert "| | **all** | **24** | **6** | **30** |" in table
     assert json.loads(json.dumps(report.to_json()))["train_images"] == 24
-
-
-@pytest.mark.parametrize("classes", [1, 2, 101, 1000])
-def test_the_histogram_fits_any_number_of_classes(classes: int, tmp_path: Path) -> None:
-    """Also names in other scripts and with signs that mean something to the plotter."""
-    names = [f"class_{label}" for label in range(classes)]
-    names[0] = "日本 $x_1$ \udcff" + "n" * 60
-    draw_histogram(names, [3] * classes, [1] * classes, tmp_path / "h.png")
-    with Image.open(tmp_path / "h.png") as image:
-        assert 400 < image.width < 4000
-        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 10
 
 
 def test_a_jpeg_that_fits_is_stored_as_it_is(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def samples(tmp_path: Path) -> list[Sample]:
         for number in range(30):
             path = tmp_path / "in" / str(label) / f"{number}.jpg"
             path.write_bytes(jpeg(photo(seed=number)) if number != 7 else b"no photo")
-            found.append(Sample(path.name, label, path))
+            found.append(Sample(path.name, label, str(path)))
     return found
 
 

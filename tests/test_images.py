@@ -146,7 +146,7 @@ def test_of_an_animation_the_first_frame_counts() -> None:
 
 def test_bad_images_are_handled_or_refused_with_the_reason(tmp_path: Path) -> None:
     expected = make_bad_images(tmp_path)
-    assert {path.name for path in list_images(tmp_path)} == set(expected)
+    assert {Path(file).name for file in list_images(tmp_path)} == set(expected)
     for name, reason in expected.items():
         if reason is HANDLED:
             assert decode(tmp_path / name, size=(32, 32)).shape == (32, 32, 3), name
@@ -337,7 +337,7 @@ def test_list_images_sorts_by_bytes_and_survives_a_loop(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "b" / "up").symlink_to(tmp_path)
     (tmp_path / ".hidden.jpg").touch()
-    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    names = [Path(file).relative_to(tmp_path).as_posix() for file in list_images(tmp_path)]
     assert names == ["Z.jpg", "a.jpeg", "b/10.PNG", "b/2.jpg", "é.jpg"]
     with pytest.raises(DataError, match="nowhere"):
         list_images(tmp_path / "nowhere")

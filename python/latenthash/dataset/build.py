@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..files import atomic_folder, sha256
+from ..histogram import HistogramDrawer
 from ..lmdb_store import QUALITY, DatumWriter, Encoding, make_key
 from ..manifest import Manifest, new_manifest, write_manifest
 from ..parallel import ordered_map
 from ..progress import Progress, silent
 from ..proto import write_mean
-from ..sources import Sample, open_source
+from ..sources import Sample, Source, open_source
 from ..sources.base import Skipped
 from ..threads import usable_cores
 from .convert import Converted, Recipe, choose_recipe, chunks, convert
@@ -87,36 +88,48 @@ def build_lmdb(
     """
     _check_settings(resize, quality, val_fraction)
     _check_output(source, output)
-    found = open_source(source, root, background)
-    recipe = choose_recipe(found.samples, resize, gray, encode, quality)
-    if val_fraction is None and not found.has_split:
-        val_fraction = DEFAULT_VAL
+    with HistogramDrawer() as drawer:  # gets ready while the images are listed and converted
+        found = open_source(source, root, background)
+        recipe = choose_recipe(found.samples, resize, gray, encode, quality)
+        if val_fraction is None and not found.has_split:
+            val_fraction = DEFAULT_VAL
+        splits = _splits(source, found, val_fraction, seed)
+        run = _Build(recipe, len(found.labels), strict, workers, on_progress, len(found.samples))
+        for skipped in found.skipped:
+            run.skip(*skipped)
+        with atomic_folder(output) as folder:
+            with run.converter([sample for part in splits.values() for sample in part]) as make:
+                for name, part in splits.items():
+                    run.write_split(name, part, make, folder)
+            run.check_strict()
+            report = DatasetReport(
+                output=output,
+                kind=found.kind,
+                labels=found.labels,
+                train_counts=run.counts["train"],
+                val_counts=run.counts.get("val", [0] * len(found.labels)),
+                shape=recipe.shape,
+                encode=recipe.encode,
+                skipped=run.skipped,
+            )
+            _write_text(folder / LABELS, found.labels)
+            report.write(folder, drawer)
+            write_manifest(run.manifest(found.kind, val_fraction, seed), folder / MANIFEST)
+    return report
+
+
+def _splits(
+    source: Path, found: Source, val_fraction: float | None, seed: int
+) -> dict[str, list[Sample]]:
+    """Training and validation samples, the latter only where there are any.
+
+    Raises:
+        DataError: a validation share was wanted and no class has two images.
+    """
     train, val = split_samples(found.samples, val_fraction, seed)
     if not val and val_fraction != 0:
         raise DataError(f"{source}: no class has two images to split", "add images or give --val 0")
-    splits = {"train": train, "val": val} if val else {"train": train}
-    run = _Build(recipe, len(found.labels), strict, workers, on_progress, len(found.samples))
-    for skipped in found.skipped:
-        run.skip(*skipped)
-    with atomic_folder(output) as folder:
-        with run.converter([*train, *val]) as make:
-            for name, part in splits.items():
-                run.write_split(name, part, make, folder)
-        run.check_strict()
-        report = DatasetReport(
-            output=output,
-            kind=found.kind,
-            labels=found.labels,
-            train_counts=run.counts["train"],
-            val_counts=run.counts.get("val", [0] * len(found.labels)),
-            shape=recipe.shape,
-            encode=recipe.encode,
-            skipped=run.skipped,
-        )
-        _write_text(folder / LABELS, found.labels)
-        report.write(folder)
-        write_manifest(run.manifest(found.kind, val_fraction, seed), folder / MANIFEST)
-    return report
+    return {"train": train, "val": val} if val else {"train": train}
 
 
 class _Build:

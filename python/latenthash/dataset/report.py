@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..histogram import HistogramDrawer
 from ..sources.base import Skipped
 
 SKIPPED = "skipped.csv"
 _TABLE, _COUNTS, _HISTOGRAM = "report.md", "class_counts.csv", "class_counts.png"
-_TRAIN_COLOUR, _VAL_COLOUR = "#2b5c8a", "#f0a04b"
-_MOST_NAMED = 150  # classes; beyond it names would run into each other
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class DatasetReport:
     def _rows(self) -> list[tuple[str, int, int]]:
         return list(zip(self.labels, self.train_counts, self.val_counts, strict=True))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, drawer: HistogramDrawer) -> None:
         """Write the table, the counts, the histogram and the list of what was skipped."""
         rows = self._rows()
         _write_csv(folder / SKIPPED, ("name", "reason"), self.skipped)
@@ -79,7 +78,8 @@ class DatasetReport:
         _write_csv(folder / _COUNTS, ("label", "name", "train", "val"), numbered)
         table = self._table()
         (folder / _TABLE).write_text(table, encoding="utf-8", errors="surrogateescape")
-        draw_histogram(self.labels, self.train_counts, self.val_counts, folder / _HISTOGRAM)
+        picture = drawer.draw(self.labels, self.train_counts, self.val_counts)
+        (folder / _HISTOGRAM).write_bytes(picture)
 
     def _table(self) -> str:
         channels, height, width = self.shape
@@ -110,46 +110,3 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def draw_histogram(
-    labels: Sequence[str], train_counts: Sequence[int], val_counts: Sequence[int], path: Path
-) -> None:
-    """Draw the images of each class as stacked bars; PNG, wide enough to read each name."""
-    # Imported here: it takes longer than a small build.
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    count = len(labels)
-    named = count <= _MOST_NAMED
-    width = min(max(5.0, 1.5 + 0.17 * count), 30.0)
-    figure = Figure(figsize=(width, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    places = range(count)
-    axes.bar(places, train_counts, 0.8, color=_TRAIN_COLOUR, label="training")
-    axes.bar(places, val_counts, 0.8, train_counts, color=_VAL_COLOUR, label="validation")
-    if named:
-        shown = [_printable(label, name) for label, name in enumerate(labels)]
-        upright = max(map(len, shown)) * count > 60
-        axes.set_xticks(places, shown, rotation=90 if upright else 0, fontsize=8)
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(20, integer=True))
-    axes.set_xlabel("class" if named else "label")
-    axes.set_ylabel("images")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(-0.6 - 0.5 * (count < 4), count - 0.4 + 0.5 * (count < 4))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(0, 1.15 * max(map(sum, zip(train_counts, val_counts, strict=True))))
-    axes.legend(ncols=2, frameon=False, loc="upper right")
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-
-
-def _printable(label: int, name: str, longest: int = 24) -> str:
-    """A name cut to what fits, or the label where the font lacks a letter of it."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    font = get_font(findfont(FontProperties()))
-    if not all(font.get_char_index(ord(letter)) for letter in name):
-        return str(label)
-    short = name if len(name) <= longest else name[: longest - 1] + "…"
-    return short.replace("$", r"\$")  # else it would be a formula

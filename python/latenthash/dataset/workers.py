@@ -6,14 +6,12 @@ Python, and threads share one interpreter.
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -73,7 +71,7 @@ class Workers:
         """
         child = self._idle.get()
         assert child.stdin is not None and child.stdout is not None
-        files = [(sample.label, os.fspath(sample.path or "")) for sample in samples]
+        files = [(sample.label, sample.path) for sample in samples]
         try:
             pickle.dump((self._recipe, files), child.stdin)
             child.stdin.flush()
@@ -99,6 +97,6 @@ def serve() -> None:
             recipe, files = pickle.load(source)
         except EOFError:
             return
-        samples = [Sample("", label, Path(path)) for label, path in files]
+        samples = [Sample("", label, path) for label, path in files]
         pickle.dump(convert(samples, recipe), sink)
         sink.flush()

@@ -52,6 +52,9 @@ _GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "F")
 _METADATA = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _WHITE = (255, 255, 255, 255)
 
+Source = Path | str | bytes
+"""A file, or its bytes."""
+
 _log = logging.getLogger(__name__)
 
 # Pillow warns of damaged EXIF and the like; the pixels are good all the same.
@@ -73,7 +76,7 @@ class Decoded:
 
 
 def decode(
-    source: Path | bytes, channels: int = 3, size: tuple[int, int] | None = None
+    source: Source, channels: int = 3, size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
     """Pixels of an image, upright.
 
@@ -95,7 +98,7 @@ def decode(
     return read(source, channels, size).pixels
 
 
-def read(source: Path | bytes, channels: int = 3, size: tuple[int, int] | None = None) -> Decoded:
+def read(source: Source, channels: int = 3, size: tuple[int, int] | None = None) -> Decoded:
     """As `decode`, with the JPEG that can stand for the pixels if there is one."""
     data = source if isinstance(source, bytes) else read_bytes(source)
     height, width = size or (0, 0)
@@ -113,7 +116,7 @@ def read(source: Path | bytes, channels: int = 3, size: tuple[int, int] | None =
     return Decoded(pixels, data if same and image.format == "JPEG" else None)
 
 
-def probe(source: Path | bytes) -> tuple[int, int, int]:
+def probe(source: Source) -> tuple[int, int, int]:
     """(height, width, channels) of an upright image from its header alone.
 
     Raises:
@@ -157,7 +160,7 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """Content of an image file.
 
     Raises:
@@ -177,7 +180,9 @@ def read_bytes(path: Path) -> bytes:
             os.close(descriptor)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            raise ImageError("broken link" if path.is_symlink() else "no such file") from error
+            raise ImageError(
+                "broken link" if Path(path).is_symlink() else "no such file"
+            ) from error
         reason = (error.strerror or str(error)).lower()
         raise ImageError(f"cannot be read: {reason}") from error
 

@@ -13,8 +13,8 @@ _NETPBM = (".ppm", ".pgm", ".pbm", ".pnm")
 EXTENSIONS = frozenset(_BITMAPS + _NETPBM)
 
 
-def list_images(folder: Path, deep: bool = True) -> list[Path]:
-    """All files below `folder` that are named like images, sorted by the names' bytes.
+def list_images(folder: Path, deep: bool = True) -> list[str]:
+    """Paths of all files below `folder` named like images, sorted by the names' bytes.
 
     Links are followed; broken ones are listed too, so that they get reported. Hidden
     files and folders are left out.
@@ -26,11 +26,10 @@ def list_images(folder: Path, deep: bool = True) -> list[Path]:
     Raises:
         DataError: a folder is missing or cannot be listed.
     """
-    return [Path(file) for file in sorted(_walk(str(folder), (), deep), key=os.fsencode)]
+    return sorted(_walk(os.fspath(folder), (), deep), key=os.fsencode)
 
 
 def _walk(folder: str, above: tuple[tuple[int, int], ...], deep: bool) -> Iterator[str]:
-    """Paths as text: a set may have millions of files, and `Path` takes its time."""
     try:
         status = os.stat(folder)  # noqa: PTH116
         entries = list(os.scandir(folder))

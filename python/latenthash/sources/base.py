@@ -21,14 +21,14 @@ class Sample:
     Attributes:
         name: unique within its source.
         label: class number, -1 where unknown.
-        path: its file.
+        path: its file; as text, since a `Path` takes longer to make than to list.
         pixels: (H, W, C) uint8, BGR or gray; a view of an array that the set shares.
         split: where the set's own split puts it; None if it has none.
     """
 
     name: str
     label: int
-    path: Path | None = None
+    path: str | None = None
     pixels: NDArray[np.uint8] | None = None
     split: Split | None = None
 

@@ -108,10 +108,10 @@ def _strays(part: Path, root: Path) -> list[Skipped]:
     return [(name, "not in a class folder") for name in strays]
 
 
-def _names(files: Sequence[Path], root: Path) -> list[str]:
-    """`file.relative_to(root)` of files below it, many times faster."""
+def _names(files: Sequence[str], root: Path) -> list[str]:
+    """Paths relative to `root` of files below it."""
     length = len(os.fspath(root / "x")) - 1
-    return [os.fspath(file)[length:] for file in files]
+    return [file[length:] for file in files]
 
 
 def _add(source: Source, sample: Sample) -> None:
@@ -135,6 +135,7 @@ def read_list(file: Path, root: Path | None) -> Source:
     """
     root = root or file.parent
     source = Source("list file", [], [], root=root)
+    folder = os.fspath(root)
     first_line: dict[str, int] = {}
     for number, line in enumerate(read_lines(file), 1):
         if not line.strip():
@@ -145,7 +146,7 @@ def read_list(file: Path, root: Path | None) -> Source:
             source.skipped.append((name, reason))
             continue
         first_line[name] = number
-        source.samples.append(Sample(name, label, root / name))
+        source.samples.append(Sample(name, label, os.path.join(folder, name)))  # noqa: PTH118
     if not source.samples:
         raise DataError(f"{file}: holds no lines", _LIST_FORM)
     source.labels.extend(_class_names(file, max(s.label for s in source.samples) + 1))
