@@ -4,6 +4,7 @@ import ctypes
 import json
 import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -357,6 +358,30 @@ def test_threads_work_in_a_forked_child() -> None:
     child.start()
     assert results.get(timeout=30) == expected
     child.join()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_helpers_may_run_anywhere_but_where_their_caller_does() -> None:
+    allowed: dict[int, set[int]] = {}
+
+    def work(member: int) -> None:
+        allowed[member] = os.sched_getaffinity(0)
+        if member == 0:
+            helper_began.wait(10)
+        else:
+            helper_began.set()
+
+    before = os.sched_getaffinity(0)
+    for core in sorted(before)[:2]:
+        helper_began = threading.Event()
+        try:
+            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, before)  # still there, and free to move
+            team.together(work, 2)
+        finally:
+            os.sched_setaffinity(0, before)
+        assert allowed[0] == before
+        assert len(allowed[1]) == len(before) - 1
 
 
 def test_an_error_in_a_helper_thread_is_raised() -> None:

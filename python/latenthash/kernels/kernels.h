@@ -3,6 +3,7 @@
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #define VECTOR (LEVEL == 2 ? 64 : LEVEL == 1 ? 32 : 16)
 #define WIDE (VECTOR / 4) /* floats in a register */
+#define SIDE (LEVEL == 2 ? 4 : 1) /* rows whose sums fit into the registers */
 
 typedef float NAME(floats) __attribute__((vector_size(VECTOR)));
 typedef int32_t NAME(ints) __attribute__((vector_size(VECTOR)));
@@ -180,11 +181,24 @@ INLINE floats NAME(values)(int type, const void *from, const float *scale) {
 
 INLINE floats NAME(magnitude)(floats x) { return (floats)((ints)x & 0x7fffffff); }
 
+/* x * y + z, rounded once. */
+INLINE floats NAME(fused)(floats x, floats y, floats z) {
+#if LEVEL == 2
+  return _mm512_fmadd_ps(x, y, z);
+#elif LEVEL == 1
+  return _mm256_fmadd_ps(x, y, z);
+#else
+  floats value;
+  for (int i = 0; i < WIDE; i++) value[i] = fused(x[i], y[i], z[i]);
+  return value;
+#endif
+}
+
 /* What x and y add to the sum of a metric. */
 INLINE floats NAME(step)(int metric, floats sum, floats x, floats y) {
   floats difference = y - x;
-  if (metric == L2) return sum + difference * difference;
-  if (metric == COSINE) return sum + x * y;
+  if (metric == L2) return NAME(fused)(difference, difference, sum);
+  if (metric == COSINE) return NAME(fused)(x, y, sum);
   if (metric == L1) return sum + NAME(magnitude)(difference);
   if (metric == LINF) {
     floats size = NAME(magnitude)(difference);
@@ -192,17 +206,24 @@ INLINE floats NAME(step)(int metric, floats sum, floats x, floats y) {
     return (floats)(((ints)size & larger) | ((ints)sum & ~larger));
   }
   floats total = y + x; /* chi-square; 0 / 0 counts 0 */
-  return sum + (floats)((ints)(difference / total) & (total != 0)) * difference;
+  return NAME(fused)((floats)((ints)(difference / total) & (total != 0)), difference, sum);
 }
 
-/* Adds LANES values to the sums of a row, and their squares to `squares` for the cosine. */
-INLINE void NAME(add)(int metric, int type, const char *from, const float *scale,
-                      const float *query, floats *sums, floats *squares) {
+typedef floats NAME(lanes)[LANES / WIDE];
+
+/* Adds LANES values, from `at` bytes on, to the sums of each of `rows`, and their squares
+ * to `squares` for the cosine. What the query holds is loaded once for all rows. */
+INLINE void NAME(add)(int metric, int type, int rows, const char *const *row, int64_t at,
+                      const float *scale, const float *query, NAME(lanes) *sums,
+                      NAME(lanes) *squares) {
   const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
   for (int p = 0; p < LANES / WIDE; p++) {
-    floats y = NAME(values)(type, from + p * WIDE * bytes, scale + p * WIDE);
-    sums[p] = NAME(step)(metric, sums[p], NAME(load)(query + p * WIDE), y);
-    if (metric == COSINE) squares[p] += y * y;
+    floats x = NAME(load)(query + p * WIDE);
+    for (int r = 0; r < rows; r++) {
+      floats y = NAME(values)(type, row[r] + at + p * WIDE * bytes, scale + p * WIDE);
+      sums[r][p] = NAME(step)(metric, sums[r][p], x, y);
+      if (metric == COSINE) squares[r][p] = NAME(fused)(y, y, squares[r][p]);
+    }
   }
 }
 
@@ -225,53 +246,64 @@ INLINE float NAME(result)(int metric, float sum, float squares, float query_squa
   return (float)(distance < 0 ? 0 : distance > 2 ? 2 : distance);
 }
 
-/* Adds the values first..stop of a row. `coming` is asked for meanwhile. */
-INLINE void NAME(span)(int metric, int type, const fine_input *in, const char *row,
-                       const char *coming, int64_t first, int64_t stop, float *sum,
-                       float *square) {
+/* Adds the values first..stop of `rows`. `coming` is asked for meanwhile. */
+INLINE void NAME(span)(int metric, int type, const fine_input *in, int rows,
+                       const char *const *row, const char *const *coming, int64_t first,
+                       int64_t stop, float (*sum)[LANES], float (*square)[LANES]) {
   const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
-  floats sums[LANES / WIDE], squares[LANES / WIDE];
-  memcpy(sums, sum, sizeof sums);
-  memcpy(squares, square, sizeof squares);
+  NAME(lanes) sums[SIDE], squares[SIDE];
+  memcpy(sums, sum, (size_t)rows * sizeof *sums);
+  memcpy(squares, square, (size_t)rows * sizeof *squares);
   int64_t i = first;
   for (; i + LANES <= stop; i += LANES) {
-    for (int b = 0; b < LANES * bytes; b += 64) __builtin_prefetch(coming + i * bytes + b, 0, 2);
-    NAME(add)(metric, type, row + i * bytes, in->scale + i, in->query + i, sums, squares);
+    for (int r = 0; r < rows; r++)
+      for (int b = 0; b < LANES * bytes; b += 64)
+        __builtin_prefetch(coming[r] + i * bytes + b, 0, 2);
+    NAME(add)(metric, type, rows, row, i * bytes, in->scale + i, in->query + i, sums, squares);
   }
-  if (i < stop) { /* the end of a row whose length is no multiple of LANES */
-    char rest[LANES * 4] = {0};
-    memcpy(rest, row + i * bytes, (size_t)((stop - i) * bytes));
-    NAME(add)(metric, type, rest, in->scale + i, in->query + i, sums, squares);
+  if (i < stop) { /* the end of rows whose length is no multiple of LANES */
+    char rest[SIDE][LANES * 4] = {0};
+    const char *from[SIDE];
+    for (int r = 0; r < rows; r++)
+      from[r] = memcpy(rest[r], row[r] + i * bytes, (size_t)((stop - i) * bytes));
+    NAME(add)(metric, type, rows, from, 0, in->scale + i, in->query + i, sums, squares);
   }
-  memcpy(sum, sums, sizeof sums);
-  memcpy(square, squares, sizeof squares);
+  memcpy(sum, sums, (size_t)rows * sizeof *sums);
+  memcpy(square, squares, (size_t)rows * sizeof *squares);
 }
 
 /* Up to TOGETHER rows; `coming` has the rows after them. */
 INLINE void NAME(rows_together)(int metric, int type, const fine_input *in, int64_t start,
                                 int64_t count, float query_squares, float *out) {
+  const int side = metric == COSINE ? (SIDE + 1) / 2 : SIDE; /* as registers suffice for */
   const int64_t bytes = in->dim * (type == F32 ? 4 : type == F16 ? 2 : 1);
-  const char *features = in->features;
+  const char *row[TOGETHER], *coming[TOGETHER];
   float sums[TOGETHER][LANES], squares[TOGETHER][LANES];
   memset(sums, 0, sizeof sums);
   memset(squares, 0, sizeof squares);
-  for (int64_t first = 0; first < in->dim; first += SPAN)
-    for (int64_t r = 0; r < count; r++) {
-      int64_t later = smaller(start + r + TOGETHER, in->count - 1);
-      NAME(span)(metric, type, in, features + in->rows[start + r] * bytes,
-                 features + in->rows[later] * bytes, first, smaller(first + SPAN, in->dim),
-                 sums[r], squares[r]);
-    }
+  for (int64_t r = 0; r < count; r++) {
+    row[r] = (const char *)in->features + in->rows[start + r] * bytes;
+    int64_t later = smaller(start + r + TOGETHER, in->count - 1);
+    coming[r] = (const char *)in->features + in->rows[later] * bytes;
+  }
+  for (int64_t first = 0; first < in->dim; first += SPAN) {
+    int64_t r = 0, stop = smaller(first + SPAN, in->dim);
+    for (; r + side <= count; r += side)
+      NAME(span)(metric, type, in, side, row + r, coming + r, first, stop, sums + r, squares + r);
+    for (; r < count; r++)
+      NAME(span)(metric, type, in, 1, row + r, coming + r, first, stop, sums + r, squares + r);
+  }
   for (int64_t r = 0; r < count; r++)
     out[start + r] = NAME(result)(metric, NAME(whole)(metric, sums[r]),
                                   NAME(whole)(metric, squares[r]), query_squares);
 }
 
 INLINE float NAME(squares)(const fine_input *in) {
-  floats sums[LANES / WIDE];
+  NAME(lanes) sums[1];
+  const char *query = (const char *)in->query;
   memset(sums, 0, sizeof sums);
   for (int64_t i = 0; i < in->dim; i += LANES)
-    NAME(add)(L2, F32, (const char *)(in->query + i), NULL, (const float[LANES]){0}, sums, NULL);
+    NAME(add)(L2, F32, 1, &query, i * 4, NULL, (const float[LANES]){0}, sums, NULL);
   float sum[LANES];
   memcpy(sum, sums, sizeof sum);
   return NAME(whole)(L2, sum);
@@ -305,6 +337,7 @@ static const kernel_set NAME(kernels) = {
 #undef INLINE
 #undef VECTOR
 #undef WIDE
+#undef SIDE
 #undef CASE
 #undef CASES
 #undef LEVEL

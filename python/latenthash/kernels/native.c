@@ -25,7 +25,7 @@ enum {
   RINGS = 64 * 16 + 1, /* distances between codes of at most 1024 bits */
   GROUP = 32,    /* distances that are skipped together when none is small enough */
   ROWS = 32,     /* rows of features that a thread takes at a time */
-  TOGETHER = 8,  /* rows added side by side, a SPAN of each, */
+  TOGETHER = 8,  /* rows added in turn, a SPAN of each, */
   SPAN = 1024,   /* so that this piece of the query stays in the first cache */
   LANES = 64,    /* sums of one row; the same on every level, so the results are the same */
 };
@@ -69,6 +69,24 @@ static inline float from_half(uint16_t half) {
   return half & 0x8000 ? -value : value;
 }
 
+/* x * y + z, rounded once, for processors that cannot do so. The product is exact; what the
+ * sum loses makes its last bit odd, so that rounding it again is right. */
+static inline float fused(float x, float y, float z) {
+#ifdef __FP_FAST_FMAF
+  return __builtin_fmaf(x, y, z);
+#else
+  double product = (double)x * y, sum = product + z;
+  double back = sum - product, lost = (product - (sum - back)) + (z - back);
+  if (lost != 0) {
+    int64_t whole;
+    memcpy(&whole, &sum, sizeof whole);
+    if (!(whole & 1)) whole += (lost > 0) == (sum > 0) ? 1 : -1;
+    memcpy(&sum, &whole, sizeof sum);
+  }
+  return (float)sum;
+#endif
+}
+
 #define LEVEL 0
 #define NAME(name) name##_plain
 #define TARGET
@@ -77,13 +95,13 @@ static inline float from_half(uint16_t half) {
 #if defined(__x86_64__)
 #define LEVEL 1
 #define NAME(name) name##_avx2
-#define TARGET __attribute__((target("avx2,f16c,popcnt,bmi,bmi2,lzcnt")))
+#define TARGET __attribute__((target("avx2,fma,f16c,popcnt,bmi,bmi2,lzcnt")))
 #include "kernels.h"
 
 #define LEVEL 2
 #define NAME(name) name##_avx512
 #define TARGET                                                                        \
-  __attribute__((target("avx2,f16c,popcnt,bmi,bmi2,lzcnt,avx512f,avx512bw,avx512dq," \
+  __attribute__((target("avx2,fma,f16c,popcnt,bmi,bmi2,lzcnt,avx512f,avx512bw,avx512dq," \
                         "avx512vl,avx512vpopcntdq,prefer-vector-width=512")))
 #include "kernels.h"
 #endif
@@ -102,7 +120,9 @@ static int best_level(void) {
   if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vpopcntdq"))
     return 2;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return 1;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+      __builtin_cpu_supports("fma"))
+    return 1;
 #endif
   return 0;
 }
