@@ -99,7 +99,7 @@ def feature_work(dim: int, candidates: int, threads: int | None) -> Work:
     return {
         f"fine {metric} {features.dtype}": (
             lambda metric=metric, features=features, scale=scale: kernels.fine(  # type: ignore[misc]
-                metric, features, scale, rows, query, threads
+                metric, features, scale, rows, query, threads=threads
             ),
             candidates * dim * features.itemsize,
         )

@@ -50,9 +50,10 @@ from latenthash.codes import Rows
 from latenthash.distances import METRICS
 from latenthash.hamming import width, words
 from latenthash.index import BucketIndex, SearchOptions, build_index
+from latenthash.index.bucket.candidates import Source
 from latenthash.index.bucket.coarse import SegmentCodes
 from latenthash.index.bucket.eligible import eligible
-from latenthash.index.bucket.query import Source, coarse
+from latenthash.index.bucket.query import coarse
 from latenthash.index.bucket.segment import Segment
 from latenthash.kernels import rows_of
 from synthetic import KINDS, Synthetic, SyntheticCodes

@@ -22,6 +22,7 @@ from latenthash import kernels
 from latenthash.distances import METRICS
 from latenthash.errors import StorageError
 from latenthash.hamming import distances, pack, words
+from latenthash.kernels import features as features_module
 from latenthash.kernels import library, team
 
 NUMPY = "numpy"
@@ -240,10 +241,54 @@ def test_fine_distances_equal_the_reference(level: int | str, storage: str, dim:
     rows = rng.integers(0, 90, 77)
     for metric, reference in METRICS.items():
         expected = reference(query.astype(np.float64), values[rows])
-        found = [kernels.fine(metric, features, scale, rows, query, n) for n in (1, 2, 4)]
+        found = [kernels.fine(metric, features, scale, rows, query, threads=n) for n in (1, 2, 4)]
         np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(found[0], found[1])
         np.testing.assert_array_equal(found[0], found[2])
+
+
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("storage", TYPES)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dim", [5, 1024, 1025, 3000])
+def test_a_limit_spares_no_row_within_it(
+    level: int | str, metric: str, storage: str, dim: int
+) -> None:
+    features, scale, values = stored(90, dim, storage, dim)
+    query, rows = values[0], np.random.default_rng(1).integers(0, 90, 61)
+    whole = kernels.fine(metric, features, scale, rows, query)
+    limits = np.quantile(whole, [0, 0.3, 0.7]).astype(np.float32)
+    for limit in [*limits.tolist(), np.inf]:
+        found = kernels.fine(metric, features, scale, rows, query, limit)
+        near = whole <= np.float32(limit)
+        np.testing.assert_array_equal(found[near], whole[near])
+        assert ((found[~near] == whole[~near]) | np.isinf(found[~near])).all()
+
+
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("k", [1, 40, 700])
+def test_the_k_nearest_are_not_given_up(
+    level: int | str, metric: str, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "_LEAST", 64)
+    features = np.abs(np.random.default_rng(k).normal(size=(3000, 1500))).astype(np.float16)
+    features[::7] *= 3
+    rows = np.random.default_rng(1).permutation(3000)
+    whole = kernels.fine(metric, features, None, rows, features[5])
+    for threads in (1, 3):
+        found = kernels.fine(metric, features, None, rows, features[5], k=k, threads=threads)
+        near = whole <= np.sort(whole)[k - 1]
+        np.testing.assert_array_equal(found[near], whole[near])
+        assert ((found[~near] == whole[~near]) | np.isinf(found[~near])).all()
+        given_up = np.isinf(found).any()
+        assert given_up == (metric in ("l2", "l1", "linf") and level != "numpy") or k == 700
+
+
+def test_what_is_beyond_the_limit_is_not_read_to_its_end() -> None:
+    features = np.ones((4, 8192), np.float32)
+    found = kernels.fine("l2", features, None, np.arange(4), np.zeros(8192), 10)
+    assert np.isinf(found).all() or library.native() is None
 
 
 @pytest.mark.parametrize(
@@ -423,7 +468,7 @@ def test_a_library_of_another_version_is_not_used(
 
 def test_structures_have_the_size_that_c_gives_them() -> None:
     assert ctypes.sizeof(library.ScanInput) == 5 * 8
-    assert ctypes.sizeof(library.FineInput) == 8 * 8
+    assert ctypes.sizeof(library.FineInput) == 9 * 8
 
 
 def test_the_benchmark_measures_every_kernel(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from ..errors import StorageError
 from . import library, numpy_kernels
-from .library import FineInput
+from .library import FineInput, FineState
 from .team import team_size, together
 
 Distances = NDArray[np.float32]
 _TYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.int8)]  # as in native.c
 _METRICS = ["l2", "chi2", "cosine", "l1", "linf"]  # as in native.c
+_LEAST = 256  # rows compared before those that follow may be given up
 _LANES = 64  # C reads queries and scales in whole groups of so many
 _REMEDY = "the index is damaged: verify it"
 
@@ -50,9 +51,14 @@ def fine(
     scale: NDArray[np.float32] | None,
     rows: NDArray[np.int64],
     query: NDArray[np.floating],
+    limit: float = np.inf,
+    k: int | None = None,
     threads: int | None = None,
 ) -> Distances:
     """Distances between one query and rows of features, as in `distances`.
+
+    The sums of l2, l1 and linf only grow. They are given up where they are beyond
+    `limit`, or farther than `k` rows before: what is not near is not read to its end.
 
     Args:
         metric: l2, chi2, cosine, l1 or linf.
@@ -60,6 +66,8 @@ def fine(
         scale: (D,) float32 that int8 values are multiplied with, else None.
         rows: (M,) int64; ascending is fastest.
         query: (D,) floating.
+        limit: farther rows may be given as infinitely far.
+        k: rows that are not among the k nearest may be, too; None: only by `limit`.
         threads: at most.
 
     Returns:
@@ -74,13 +82,13 @@ def fine(
         raise ValueError(f"features {features.shape} {features.dtype}, query {query.shape}")
     if (features.dtype == np.int8) != (scale is not None):
         raise ValueError("int8 features have a scale, others have none")
-    out, query = np.empty(len(rows), np.float32), query.astype(np.float32)
+    out, query = np.full(len(rows), np.inf, np.float32), query.astype(np.float32)
     native = library.native()
     if native is None:
         numpy_kernels.fine(metric, features, scale, rows, query, out)
     else:
         features = np.ascontiguousarray(features)
-        _native_fine(native, metric, features, scale, rows, query, out, threads)
+        _native_fine(native, metric, features, scale, rows, query, out, limit, k, threads)
     return out
 
 
@@ -92,6 +100,8 @@ def _native_fine(
     rows: NDArray[np.int64],
     query: NDArray[np.float32],
     out: Distances,
+    limit: float,
+    k: int | None,
     threads: int | None,
 ) -> None:
     dim = len(query)
@@ -102,12 +112,14 @@ def _native_fine(
     rows = np.ascontiguousarray(rows, np.int64)
     given = FineInput(
         features.ctypes.data, _TYPES.index(features.dtype), dim, _METRICS.index(metric),
-        padded[1].ctypes.data, padded[0].ctypes.data, rows.ctypes.data, len(rows),
+        padded[1].ctypes.data, padded[0].ctypes.data, rows.ctypes.data, len(rows), k or 0,
     )  # fmt: skip
-    taken = ctypes.c_int64(0)
+    room = np.empty(len(rows) if k else 0, np.float32)
+    first = max(2 * k, _LEAST) if k else len(rows)
+    state = FineState(0, first, limit, room.ctypes.data)
 
     def work(_: int) -> None:
-        native.lh_fine(ctypes.byref(given), out.ctypes.data, ctypes.byref(taken))
+        native.lh_fine(ctypes.byref(given), out.ctypes.data, ctypes.byref(state))
 
     together(work, team_size(len(rows) * dim * features.itemsize, threads))
 

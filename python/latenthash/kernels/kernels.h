@@ -227,13 +227,16 @@ INLINE void NAME(add)(int metric, int type, int rows, const char *const *row, in
   }
 }
 
+INLINE float NAME(joined)(int metric, float x, float y) {
+  return metric != LINF ? x + y : x > y ? x : y;
+}
+
 /* One value from the sums, halving: the order is the same on every level. */
-INLINE float NAME(whole)(int metric, float *lane) {
-  for (int half = LANES / 2; half; half /= 2)
-    for (int i = 0; i < half; i++)
-      lane[i] = metric != LINF               ? lane[i] + lane[i + half]
-                : lane[i] > lane[i + half] ? lane[i]
-                                             : lane[i + half];
+INLINE float NAME(whole)(int metric, const float *sum) {
+  float lane[LANES / 2];
+  for (int i = 0; i < LANES / 2; i++) lane[i] = NAME(joined)(metric, sum[i], sum[i + LANES / 2]);
+  for (int half = LANES / 4; half; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] = NAME(joined)(metric, lane[i], lane[i + half]);
   return lane[0];
 }
 
@@ -246,19 +249,21 @@ INLINE float NAME(result)(int metric, float sum, float squares, float query_squa
   return (float)(distance < 0 ? 0 : distance > 2 ? 2 : distance);
 }
 
-/* Adds the values first..stop of `rows`. `coming` is asked for meanwhile. */
+/* Adds the values first..stop of `rows`. As many at `coming` are asked for meanwhile. */
 INLINE void NAME(span)(int metric, int type, const fine_input *in, int rows,
                        const char *const *row, const char *const *coming, int64_t first,
-                       int64_t stop, float (*sum)[LANES], float (*square)[LANES]) {
+                       int64_t stop, float *const *sum, float *const *square) {
   const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
   NAME(lanes) sums[SIDE], squares[SIDE];
-  memcpy(sums, sum, (size_t)rows * sizeof *sums);
-  memcpy(squares, square, (size_t)rows * sizeof *squares);
+  for (int r = 0; r < rows; r++) {
+    memcpy(sums[r], sum[r], sizeof *sums);
+    if (metric == COSINE) memcpy(squares[r], square[r], sizeof *squares);
+  }
   int64_t i = first;
   for (; i + LANES <= stop; i += LANES) {
     for (int r = 0; r < rows; r++)
       for (int b = 0; b < LANES * bytes; b += 64)
-        __builtin_prefetch(coming[r] + i * bytes + b, 0, 2);
+        __builtin_prefetch(coming[r] + (i - first) * bytes + b, 0, 2);
     NAME(add)(metric, type, rows, row, i * bytes, in->scale + i, in->query + i, sums, squares);
   }
   if (i < stop) { /* the end of rows whose length is no multiple of LANES */
@@ -268,34 +273,59 @@ INLINE void NAME(span)(int metric, int type, const fine_input *in, int rows,
       from[r] = memcpy(rest[r], row[r] + i * bytes, (size_t)((stop - i) * bytes));
     NAME(add)(metric, type, rows, from, 0, in->scale + i, in->query + i, sums, squares);
   }
-  memcpy(sum, sums, (size_t)rows * sizeof *sums);
-  memcpy(square, squares, (size_t)rows * sizeof *squares);
+  for (int r = 0; r < rows; r++) {
+    memcpy(sum[r], sums[r], sizeof *sums);
+    if (metric == COSINE) memcpy(square[r], squares[r], sizeof *squares);
+  }
 }
 
-/* Up to TOGETHER rows; `coming` has the rows after them. */
+/* Up to TOGETHER rows, a span of each in turn. One whose sum so far is beyond the limit is
+ * given up: no value can make its distance smaller. */
 INLINE void NAME(rows_together)(int metric, int type, const fine_input *in, int64_t start,
-                                int64_t count, float query_squares, float *out) {
+                                int64_t count, float limit, float query_squares, float *out) {
   const int side = metric == COSINE ? (SIDE + 1) / 2 : SIDE; /* as registers suffice for */
-  const int64_t bytes = in->dim * (type == F32 ? 4 : type == F16 ? 2 : 1);
-  const char *row[TOGETHER], *coming[TOGETHER];
-  float sums[TOGETHER][LANES], squares[TOGETHER][LANES];
-  memset(sums, 0, sizeof sums);
-  memset(squares, 0, sizeof squares);
-  for (int64_t r = 0; r < count; r++) {
-    row[r] = (const char *)in->features + in->rows[start + r] * bytes;
-    int64_t later = smaller(start + r + TOGETHER, in->count - 1);
-    coming[r] = (const char *)in->features + in->rows[later] * bytes;
+  const int limited = (metric == L2 || metric == L1 || metric == LINF) && limit < INFINITY;
+  const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
+  float sums[TOGETHER][LANES] = {0}, squares[TOGETHER][LANES] = {0};
+  const char *rows[TOGETHER], *row[SIDE], *coming[SIDE];
+  float *sum[SIDE], *square[SIDE];
+  int alive[TOGETHER];
+  int64_t left = count;
+  for (int r = 0; r < TOGETHER; r++) {
+    rows[r] = (const char *)in->features +
+              in->rows[smaller(start + r, in->count - 1)] * in->dim * bytes;
+    alive[r] = r;
   }
   for (int64_t first = 0; first < in->dim; first += SPAN) {
-    int64_t r = 0, stop = smaller(first + SPAN, in->dim);
-    for (; r + side <= count; r += side)
-      NAME(span)(metric, type, in, side, row + r, coming + r, first, stop, sums + r, squares + r);
-    for (; r < count; r++)
-      NAME(span)(metric, type, in, 1, row + r, coming + r, first, stop, sums + r, squares + r);
+    int64_t stop = smaller(first + SPAN, in->dim), kept = 0;
+    for (int64_t group = 0, size; group < left; group += size) {
+      size = left - group < side ? 1 : side;
+      for (int j = 0; j < size; j++) {
+        int r = alive[group + j];
+        int64_t after = smaller(start + r + TOGETHER, in->count - 1);
+        row[j] = rows[r], sum[j] = sums[r], square[j] = squares[r];
+        coming[j] = first ? rows[r] : (const char *)in->features + in->rows[after] * in->dim * bytes;
+      }
+      if (size == side)
+        NAME(span)(metric, type, in, side, row, coming, first, stop, sum, square);
+      else
+        NAME(span)(metric, type, in, 1, row, coming, first, stop, sum, square);
+      for (int j = 0; j < size; j++) {
+        int r = alive[group + j];
+        if (limited && NAME(result)(metric, NAME(whole)(metric, sums[r]), 0, 0) > limit)
+          continue;
+        alive[kept++] = r;
+        for (int64_t b = stop * bytes; b < smaller(stop + SPAN, in->dim) * bytes; b += 64)
+          __builtin_prefetch(rows[r] + b, 0, 2);
+      }
+    }
+    left = kept;
   }
-  for (int64_t r = 0; r < count; r++)
+  for (int64_t n = 0; n < left; n++) {
+    int r = alive[n];
     out[start + r] = NAME(result)(metric, NAME(whole)(metric, sums[r]),
                                   NAME(whole)(metric, squares[r]), query_squares);
+  }
 }
 
 INLINE float NAME(squares)(const fine_input *in) {
@@ -309,20 +339,23 @@ INLINE float NAME(squares)(const fine_input *in) {
   return NAME(whole)(L2, sum);
 }
 
-INLINE void NAME(rows)(int metric, int type, const fine_input *in, float *out, int64_t *next) {
+INLINE void NAME(rows)(int metric, int type, const fine_input *in, float *out,
+                       fine_state *state) {
   float query_squares = metric == COSINE ? NAME(squares)(in) : 0;
-  for (int64_t start; (start = take(next, ROWS)) < in->count;) {
+  for (int64_t start; (start = take_rows(in, out, state, ROWS)) < in->count;) {
     int64_t stop = smaller(start + ROWS, in->count);
+    float limit = limit_of(state);
     for (int64_t i = start; i < stop; i += TOGETHER)
-      NAME(rows_together)(metric, type, in, i, smaller(TOGETHER, stop - i), query_squares, out);
+      NAME(rows_together)(metric, type, in, i, smaller(TOGETHER, stop - i), limit, query_squares,
+                          out);
   }
 }
 
 #define CASE(metric, type) \
-  case metric * 3 + type: NAME(rows)(metric, type, in, out, next); break;
+  case metric * 3 + type: NAME(rows)(metric, type, in, out, state); break;
 #define CASES(metric) CASE(metric, F32) CASE(metric, F16) CASE(metric, I8)
 
-TARGET static void NAME(fine)(const fine_input *in, float *out, int64_t *next) {
+TARGET static void NAME(fine)(const fine_input *in, float *out, fine_state *state) {
   switch (in->metric * 3 + in->type) {
     CASES(L2) CASES(CHI2) CASES(COSINE) CASES(L1) CASES(LINF)
   }

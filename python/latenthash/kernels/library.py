@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from ctypes import Structure, c_int64, c_void_p
+from ctypes import Structure, c_float, c_int64, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-VERSION = 2  # as in native.c
+VERSION = 4  # as in native.c
 BEST = -1
 _FUNCTIONS: dict[str, list[Any]] = {
     "lh_scan": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
@@ -48,6 +48,18 @@ class FineInput(Structure):
         ("query", c_void_p),
         ("rows", c_void_p),
         ("count", c_int64),
+        ("k", c_int64),
+    )
+
+
+class FineState(Structure):
+    """`fine_state` of native.c."""
+
+    _fields_ = (
+        ("next", c_int64),
+        ("check", c_int64),
+        ("limit", c_float),
+        ("room", c_void_p),
     )
 
 

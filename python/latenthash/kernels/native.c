@@ -13,7 +13,7 @@
 #endif
 
 /* Changed together with the arguments below; a stale library is not used. */
-#define VERSION 2
+#define VERSION 4
 
 enum { L2, CHI2, COSINE, L1, LINF };
 enum { F32, F16, I8 };
@@ -25,8 +25,8 @@ enum {
   RINGS = 64 * 16 + 1, /* distances between codes of at most 1024 bits */
   GROUP = 32,    /* distances that are skipped together when none is small enough */
   ROWS = 32,     /* rows of features that a thread takes at a time */
-  TOGETHER = 8,  /* rows added in turn, a SPAN of each, */
-  SPAN = 1024,   /* so that this piece of the query stays in the first cache */
+  TOGETHER = 16, /* rows added in turn, a SPAN of each: */
+  SPAN = 1024,   /* this piece of the query stays in the first cache */
   LANES = 64,    /* sums of one row; the same on every level, so the results are the same */
 };
 
@@ -42,15 +42,22 @@ typedef struct {
   int64_t type, dim, metric;
   const float *scale, *query; /* padded with zeros to whole LANES */
   const int64_t *rows;        /* (count,) */
-  int64_t count;
+  int64_t count, k; /* only the k nearest matter */
 } fine_input;
+
+typedef struct {
+  int64_t next;  /* row to be taken */
+  int64_t check; /* row at which the limit is to be looked at again */
+  float limit;   /* farther rows may be given as infinity */
+  float *room;   /* (count,) */
+} fine_state;
 
 typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
   void (*select)(const scan_input *, int64_t, const int32_t *, const int64_t *,
                  const int64_t *, int64_t *, int64_t *, int64_t **, uint16_t **);
   int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
-  void (*fine)(const fine_input *, float *, int64_t *);
+  void (*fine)(const fine_input *, float *, fine_state *);
 } kernel_set;
 
 static int64_t take(int64_t *next, int64_t step) {
@@ -67,6 +74,55 @@ static inline float from_half(uint16_t half) {
   memcpy(&value, &bits, sizeof value);
   if (bits < 0x0f800000) value *= 0x1p112f; /* rebias the exponent, subnormals too */
   return half & 0x8000 ? -value : value;
+}
+
+/* The k-th smallest of `count` values, k from 0; their order is lost. */
+static float kth(float *values, int64_t count, int64_t k) {
+  int64_t low = 0, high = count - 1;
+  while (low < high) {
+    float pivot = values[(low + high) / 2];
+    int64_t i = low, j = high;
+    while (i <= j) {
+      while (values[i] < pivot) i++;
+      while (pivot < values[j]) j--;
+      if (i > j) break;
+      float swapped = values[i];
+      values[i++] = values[j], values[j--] = swapped;
+    }
+    if (k <= j) high = j;
+    else if (k >= i) low = i;
+    else break;
+  }
+  return values[k];
+}
+
+static float limit_of(const fine_state *state) {
+  float limit;
+  __atomic_load(&state->limit, &limit, __ATOMIC_RELAXED);
+  return limit;
+}
+
+/* Takes rows to compare. At every doubling of the rows done, one thread brings the limit
+ * down; a row that is not done yet counts as infinitely far, so the limit is never too low. */
+static int64_t take_rows(const fine_input *in, float *out, fine_state *state, int64_t step) {
+  int64_t start = take(&state->next, step);
+  int64_t check = __atomic_load_n(&state->check, __ATOMIC_RELAXED);
+  if (start < check || start >= in->count ||
+      !__atomic_compare_exchange_n(&state->check, &check, 2 * start, 0, __ATOMIC_ACQUIRE,
+                                   __ATOMIC_RELAXED))
+    return start;
+  float limit = limit_of(state);
+  int64_t near = 0;
+  for (int64_t row = 0; row < start; row++) {
+    float value;
+    __atomic_load(out + row, &value, __ATOMIC_RELAXED);
+    if (value < limit) state->room[near++] = value;
+  }
+  if (near >= in->k) {
+    limit = kth(state->room, near, in->k - 1);
+    __atomic_store(&state->limit, &limit, __ATOMIC_RELAXED);
+  }
+  return start;
 }
 
 /* x * y + z, rounded once, for processors that cannot do so. The product is exact; what the
@@ -162,9 +218,11 @@ int64_t lh_within(const uint16_t *distances, int64_t start, int64_t stop, int64_
   return LEVELS[level]->within(distances, start, stop, limit, room, indices);
 }
 
-/* Distances of rows of features to a query, into `out` (count,). */
-void lh_fine(const fine_input *in, float *out, int64_t *next) {
-  LEVELS[level]->fine(in, out, next);
+/* Distances of rows of features to a query, into `out` (count,), which is filled with
+ * infinity before. Where the sum of a row can only grow, it is given up once it is beyond
+ * the limit, which comes down to the k-th nearest of the rows before. */
+void lh_fine(const fine_input *in, float *out, fine_state *state) {
+  LEVELS[level]->fine(in, out, state);
 }
 
 /* Reads `bytes` from memory as fast as a core can: what the kernels are measured by. */

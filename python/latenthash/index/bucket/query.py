@@ -12,23 +12,10 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from ..base import Hits, SearchOptions
-from .coarse import Probe, Scan, SegmentCodes, reached
-from .eligible import Eligible
-from .memory import read_ahead
-from .segment import Segment
+from .candidates import Found, Source, cut, rows_in
+from .coarse import Probe, Scan, reached
+from .fine import Nearest, compare
 from .tables import Distances, Indices, Words
-
-Rows = NDArray[np.int64]
-_AHEAD = 256 << 20  # bytes of features read ahead of the comparison
-
-
-@dataclass(frozen=True)
-class Source:
-    """A segment, its codes, and its images that pass the filter."""
-
-    segment: Segment
-    codes: SegmentCodes
-    eligible: Eligible
 
 
 @dataclass(frozen=True)
@@ -48,21 +35,6 @@ class Near:
     within: int
     ways: tuple[str, ...]
     seconds: float
-
-
-@dataclass
-class _Found:
-    """Candidates in one segment: rows ascending, (M,), and their distances by code."""
-
-    source: Source
-    rows: Rows
-    hamming: Distances
-    buckets: int
-
-    def ids(self, chosen: NDArray[np.intp] | None = None) -> NDArray[np.int64]:
-        segment, rows = self.source.segment, self.rows
-        rows = rows if chosen is None else rows[chosen]
-        return segment.ids[segment.positions[rows]]
 
 
 def limits(options: SearchOptions, bits: int) -> tuple[int, int | None]:
@@ -139,15 +111,16 @@ def answer(
         threads: of the comparison.
     """
     begin = perf_counter()
-    found = [_rows(*pair) for pair in zip(sources, near.taken, strict=True)]
+    found = [rows_in(*pair) for pair in zip(sources, near.taken, strict=True)]
     candidates = sum(len(part.rows) for part in found)
     if options.cap is not None and candidates > options.cap:
-        _cut(found, options.cap)
+        cut(found, options.cap)
         candidates = options.cap
     listed = perf_counter()
-    fine = np.concatenate([_fine(part, feature, options.metric, threads) for part in found])
+    nearest = Nearest(options.top, options.max_distance)
+    fine = compare(found, feature, options.metric, nearest, threads)
     compared = perf_counter()
-    best, ids = _rank(found, fine, options)
+    best, ids = _rank(found, fine, options, nearest.limit)
     hamming = np.concatenate([part.hamming for part in found])
     times = {
         "coarse": near.seconds + listed - begin,
@@ -168,57 +141,11 @@ def answer(
     )
 
 
-def _rows(source: Source, taken: tuple[Indices, Distances]) -> _Found:
-    """Rows of the buckets that pass the filter."""
-    buckets, distances = taken
-    rows, hamming = kernels.rows_of(source.segment.offsets, buckets, distances)
-    if source.eligible.rows is None:
-        return _Found(source, rows, hamming, len(buckets))
-    passing = source.eligible.rows[rows]
-    holding = int(np.count_nonzero(source.eligible.sizes[buckets]))
-    return _Found(source, rows[passing], hamming[passing], holding)
-
-
-def _cut(found: list[_Found], cap: int) -> None:
-    """Keep `cap` candidates: of the last ring those with the lowest ids."""
-    last = max(int(part.hamming.max(initial=0)) for part in found)
-    rings = [np.flatnonzero(part.hamming == last) for part in found]
-    ids = np.concatenate([part.ids(ring) for part, ring in zip(found, rings, strict=True)])
-    kept = cap - (sum(len(part.rows) for part in found) - len(ids))
-    highest = np.partition(ids, kept - 1)[kept - 1]
-    for part, ring in zip(found, rings, strict=True):
-        keep = np.ones(len(part.rows), dtype=bool)
-        keep[ring] = part.ids(ring) <= highest
-        part.rows, part.hamming = part.rows[keep], part.hamming[keep]
-        offsets = part.source.segment.offsets
-        part.buckets = len(np.unique(np.searchsorted(offsets, part.rows, side="right")))
-
-
-def _fine(
-    found: _Found, feature: NDArray[np.float32], metric: str, threads: int | None
-) -> NDArray[np.float32]:
-    """Distances of the candidates, (M,); what is on disk only is read ahead."""
-    segment, rows = found.source.segment, found.rows
-    step = max(1, _AHEAD // segment.features.strides[0])
-    read_ahead(segment.features, rows[:step])
-    parts = [np.empty(0, np.float32)]
-    for start in range(0, len(rows), step):
-        read_ahead(segment.features, rows[start + step : start + 2 * step])
-        part = rows[start : start + step]
-        parts.append(
-            kernels.fine(metric, segment.features, segment.scale, part, feature, threads=threads)
-        )
-    return parts[-1] if len(parts) == 2 else np.concatenate(parts)
-
-
 def _rank(
-    found: list[_Found], fine: NDArray[np.float32], options: SearchOptions
+    found: list[Found], fine: NDArray[np.float32], options: SearchOptions, limit: float
 ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Places of the hits among all candidates, and their ids, by (distance, id)."""
-    places = np.arange(len(fine))
-    if len(fine) > options.top:  # ids of the nearest only, ties included
-        furthest = np.partition(fine, options.top - 1)[options.top - 1]
-        places = np.flatnonzero(fine <= furthest)
+    places = np.flatnonzero(fine <= limit)  # ids of these only, ties included
     ends = np.cumsum([len(part.rows) for part in found])
     parts = np.split(places, np.searchsorted(places, ends[:-1]))
     ids = np.concatenate(

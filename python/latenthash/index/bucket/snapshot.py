@@ -13,11 +13,12 @@ from ...parallel import ordered_map
 from ...threads import thread_count
 from ..base import Hits, SearchOptions
 from ..filter import Filter
+from .candidates import Source
 from .coarse import SegmentCodes
 from .eligible import eligible
 from .generation import Generation
 from .layout import BUCKETS
-from .query import Near, Source, answer, coarse, coarse_batch, limits
+from .query import Near, answer, coarse, coarse_batch, limits
 from .segment import Segment
 from .tables import Words
 
