@@ -162,12 +162,15 @@ def test_nearest_is_the_smallest_distance_that_holds_enough(
     for wanted in (1, 100, 10_000, 10**9):
         for radius in (None, 0, 9):
             found = kernels.nearest(words(packed), sizes, words(asked), bits, wanted, radius)
-            for near, (indices, kept) in zip(naive, found, strict=True):
+            for near, (indices, kept, rings) in zip(naive, found, strict=True):
                 reached = np.cumsum(np.bincount(near, sizes, bits + 1)) >= wanted
                 limit = int(np.argmax(reached)) if reached.any() else bits
                 limit = limit if radius is None else min(limit, radius)
-                np.testing.assert_array_equal(indices, np.flatnonzero(near <= limit))
+                np.testing.assert_array_equal(
+                    indices, np.flatnonzero((near <= limit) & (sizes > 0))
+                )
                 np.testing.assert_array_equal(kept, near[indices])
+                np.testing.assert_array_equal(rings, np.bincount(kept, sizes[indices], bits + 1))
 
 
 def test_nearest_with_a_sample_made_before(level: int | str) -> None:
@@ -175,7 +178,7 @@ def test_nearest_with_a_sample_made_before(level: int | str) -> None:
     array, query = words(packed), words(packed[77:79])
     sample = kernels.sample_of(array, sizes)
     found = kernels.nearest(array, sizes, query, 128, 500, None, sample)
-    for near, (indices, _) in zip(distances(packed[77:79], packed), found, strict=True):
+    for near, (indices, *_) in zip(distances(packed[77:79], packed), found, strict=True):
         limit = np.sort(near)[499]
         np.testing.assert_array_equal(indices, np.flatnonzero(near <= limit))
 
@@ -468,7 +471,9 @@ def test_a_library_of_another_version_is_not_used(
 
 def test_structures_have_the_size_that_c_gives_them() -> None:
     assert ctypes.sizeof(library.ScanInput) == 5 * 8
+    assert ctypes.sizeof(library.SelectOutput) == 7 * 8
     assert ctypes.sizeof(library.FineInput) == 9 * 8
+    assert ctypes.sizeof(library.FineState) == 4 * 8
 
 
 def test_the_benchmark_measures_every_kernel(tmp_path: Path) -> None:
@@ -490,12 +495,13 @@ def test_c_writes_no_more_than_there_is_room_for(room: int) -> None:
     assert native is not None
     array, query = np.zeros((count, 1), np.uint64), np.zeros((1, 1), np.uint64)
     given = library.ScanInput(array.ctypes.data, count, 1, query.ctypes.data, 1)
-    limits, rooms, counts = np.array([5]), np.array([room]), np.zeros(1, np.int64)
+    limits, counts, taken = np.array([5]), np.zeros(1, np.int64), ctypes.c_int64(0)
     indices, near = np.full(count, -7), np.full(count, 77, np.uint16)
-    native.lh_select(
-        ctypes.byref(given), 0, None, limits.ctypes.data, rooms.ctypes.data, counts.ctypes.data,
-        None, library.pointers([indices.ctypes.data]), library.pointers([near.ctypes.data]),
+    output = library.SelectOutput(
+        None, limits.ctypes.data, 1, room,
+        counts.ctypes.data, indices.ctypes.data, near.ctypes.data,
     )  # fmt: skip
+    native.lh_select(ctypes.byref(given), ctypes.byref(output), None, ctypes.byref(taken))
     assert counts[0] == count
     assert indices.tolist() == [*range(room), *[-7] * (count - room)]
     assert near.tolist() == [0] * room + [77] * (count - room)

@@ -7,10 +7,11 @@ A value depends on its own inputs only, never on the number of threads.
 
 from .codes import rings_batch, scan, scan_rings, within
 from .features import fine, rows_of, top
-from .nearest import Sample, nearest, sample_of
+from .nearest import Near, Sample, nearest, sample_of
 from .select import select_batch, select_rings
 
 __all__ = [
+    "Near",
     "Sample",
     "fine",
     "nearest",

@@ -114,27 +114,41 @@ TARGET static int64_t NAME(near)(const uint16_t *distances, int64_t count, int64
   return found;
 }
 
-TARGET static void NAME(select)(const scan_input *in, int64_t first, const int32_t *sizes,
-                                const int64_t *limits, const int64_t *rooms, int64_t *counts,
-                                int64_t *rings, int64_t **indices, uint16_t **distances) {
+/* Codes start..stop, a part of them: `counts`, `indices` and `distances` are its own. */
+INLINE void NAME(select_part)(const scan_input *in, const select_output *out, int64_t start,
+                              int64_t stop, int64_t *counts, int64_t *rings, int64_t *indices,
+                              uint16_t *distances) {
   int64_t ring_count = 64 * in->words + 1;
   uint16_t tile[TILE], places[TILE];
-  memset(counts, 0, (size_t)in->query_count * sizeof *counts);
-  for (int64_t start = 0; start < in->count; start += TILE) {
-    int64_t count = smaller(TILE, in->count - start);
-    const int32_t *some = sizes ? sizes + start : NULL;
+  for (; start < stop; start += TILE) {
+    int64_t count = smaller(TILE, stop - start);
+    const int32_t *some = out->sizes ? out->sizes + start : NULL;
     for (int64_t q = 0; q < in->query_count; q++) {
       NAME(distances)(in->codes + start * in->words, in->queries + q * in->words, in->words,
                       count, tile);
-      int64_t found = NAME(near)(tile, count, limits[q], some, places);
-      for (int64_t n = 0; n < found && counts[q] + n < rooms[q]; n++) {
-        indices[q][counts[q] + n] = first + start + places[n];
-        distances[q][counts[q] + n] = tile[places[n]];
+      int64_t found = NAME(near)(tile, count, out->limits[q], some, places);
+      int64_t *kept = counts + q;
+      for (int64_t n = 0; n < found; n++) {
+        uint16_t place = places[n];
+        if (some && !some[place]) continue;
+        if (*kept < out->room) {
+          indices[q * out->room + *kept] = start + place;
+          distances[q * out->room + *kept] = tile[place];
+        }
+        if (some) rings[q * ring_count + tile[place]] += some[place];
+        ++*kept;
       }
-      for (int64_t n = 0; some && n < found; n++)
-        rings[q * ring_count + tile[places[n]]] += some[places[n]];
-      counts[q] += found;
     }
+  }
+}
+
+TARGET static void NAME(select)(const scan_input *in, const select_output *out, int64_t *rings,
+                                int64_t *next) {
+  for (int64_t part; (part = take(next, 1)) < out->parts;) {
+    int64_t start = in->count * part / out->parts, stop = in->count * (part + 1) / out->parts;
+    int64_t first = part * in->query_count;
+    NAME(select_part)(in, out, start, stop, out->counts + first, rings,
+                      out->indices + first * out->room, out->distances + first * out->room);
   }
 }
 

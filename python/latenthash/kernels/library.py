@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-VERSION = 4  # as in native.c
+VERSION = 5  # as in native.c
 BEST = -1
 _FUNCTIONS: dict[str, list[Any]] = {
     "lh_scan": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
-    "lh_select": [c_void_p, c_int64, *[c_void_p] * 7],
+    "lh_select": [c_void_p, c_void_p, c_void_p, c_void_p],
     "lh_within": [c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p],
     "lh_fine": [c_void_p, c_void_p, c_void_p],
     "lh_read": [c_void_p, c_int64, c_void_p],
@@ -33,6 +33,20 @@ class ScanInput(Structure):
         ("words", c_int64),
         ("queries", c_void_p),
         ("query_count", c_int64),
+    )
+
+
+class SelectOutput(Structure):
+    """`select_output` of native.c."""
+
+    _fields_ = (
+        ("sizes", c_void_p),
+        ("limits", c_void_p),
+        ("parts", c_int64),
+        ("room", c_int64),
+        ("counts", c_void_p),
+        ("indices", c_void_p),
+        ("distances", c_void_p),
     )
 
 
@@ -92,8 +106,3 @@ def _load(path: Path) -> ctypes.CDLL | None:
         function.restype = c_int64 if name in _COUNTING else None
     library.lh_use_level(BEST)
     return library
-
-
-def pointers(addresses: list[int]) -> ctypes.Array[c_void_p]:
-    """An array of pointers, for C."""
-    return (c_void_p * len(addresses))(*addresses)

@@ -13,7 +13,7 @@
 #endif
 
 /* Changed together with the arguments below; a stale library is not used. */
-#define VERSION 4
+#define VERSION 5
 
 enum { L2, CHI2, COSINE, L1, LINF };
 enum { F32, F16, I8 };
@@ -38,6 +38,15 @@ typedef struct {
 } scan_input;
 
 typedef struct {
+  const int32_t *sizes;  /* (count,) or null: then no rings */
+  const int64_t *limits; /* (query_count,) largest distance wanted */
+  int64_t parts, room;   /* of the codes; what of a part there is room for */
+  int64_t *counts;       /* (parts, query_count) of all within the limit, 0 before */
+  int64_t *indices;      /* (parts, query_count, room) */
+  uint16_t *distances;   /* the same */
+} select_output;
+
+typedef struct {
   const void *features; /* (_, dim) of `type` */
   int64_t type, dim, metric;
   const float *scale, *query; /* padded with zeros to whole LANES */
@@ -54,8 +63,7 @@ typedef struct {
 
 typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
-  void (*select)(const scan_input *, int64_t, const int32_t *, const int64_t *,
-                 const int64_t *, int64_t *, int64_t *, int64_t **, uint16_t **);
+  void (*select)(const scan_input *, const select_output *, int64_t *, int64_t *);
   int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
   void (*fine)(const fine_input *, float *, fine_state *);
 } kernel_set;
@@ -202,13 +210,10 @@ void lh_scan(const scan_input *in, const int32_t *sizes, uint16_t *out, int64_t 
   LEVELS[level]->scan(in, sizes, out, rings, next);
 }
 
-/* Codes within `limits` (query_count,) of the queries: their indices, counted from `first`,
- * and distances, as many as there is room for; `counts` of all. If `sizes` is not null, the
- * images of all of them are added to `rings`, as in lh_scan. */
-void lh_select(const scan_input *in, int64_t first, const int32_t *sizes,
-               const int64_t *limits, const int64_t *rooms, int64_t *counts, int64_t *rings,
-               int64_t **indices, uint16_t **distances) {
-  LEVELS[level]->select(in, first, sizes, limits, rooms, counts, rings, indices, distances);
+/* Codes within limits of the queries, without those of no images. The images of all of them
+ * are added to `rings`, as in lh_scan; `next` counts parts. */
+void lh_select(const scan_input *in, const select_output *out, int64_t *rings, int64_t *next) {
+  LEVELS[level]->select(in, out, rings, next);
 }
 
 /* Writes the start <= i < stop with distances[i] <= limit, as many as there is room for;

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import Words, rings_batch
-from .select import Selected, select_batch, select_rings
+from .codes import Distances, Words, rings_batch
+from .select import select_rings
 
 Sample = tuple[Words, NDArray[np.int32]]
-_STEP = 128  # of so many codes one is in the sample
+Indices = NDArray[np.int64]
+_STEP = 256  # of so many images one is in the sample
 _FEW = 1 << 16  # codes that are counted as quickly as sampled
 
 
+class Near(NamedTuple):
+    """Codes near a query.
+
+    Attributes:
+        indices: (n,), ascending.
+        distances: (n,), of these.
+        rings: (bits + 1,), their images by distance.
+    """
+
+    indices: Indices
+    distances: Distances
+    rings: NDArray[np.int64]
+
+
 def sample_of(buckets: Words, sizes: NDArray[np.int32]) -> Sample:
-    """The codes and sizes by which `nearest` guesses how far it must look; make them once."""
-    return np.ascontiguousarray(buckets[::_STEP]), np.ascontiguousarray(sizes[::_STEP])
+    """The codes by which `nearest` guesses how far it must look; make them once.
+
+    Images are sampled, not codes: a few codes hold many images.
+
+    Returns:
+        Codes of every so many-th image, (S, W); how many of the sample each has, (S,).
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    images = np.arange(_STEP // 2, ends[-1] if len(ends) else 0, _STEP)
+    chosen, counts = np.unique(np.searchsorted(ends, images, side="right"), return_counts=True)
+    return np.ascontiguousarray(buckets[chosen]), counts.astype(np.int32)
 
 
 def nearest(
@@ -27,8 +53,8 @@ def nearest(
     radius: int | None = None,
     sample: Sample | None = None,
     threads: int | None = None,
-) -> list[Selected]:
-    """All codes within the smallest distance that holds `wanted` images.
+) -> list[Near]:
+    """All codes that have images within the smallest distance that holds `wanted` of them.
 
     A sample tells about how far that is; the scan then keeps codes up to there and what
     was too much is dropped. If it was too little, it looks farther: the result is exact.
@@ -44,7 +70,7 @@ def nearest(
         threads: at most.
 
     Returns:
-        For each query indices (n,) int64, ascending, and their distances (n,) uint16.
+        What is near to each query.
 
     Raises:
         StorageError: a code has bits set beyond `bits`.
@@ -52,20 +78,22 @@ def nearest(
     farthest = bits if radius is None else min(radius, bits)
     if len(buckets) <= _FEW:
         rings = rings_batch(buckets, sizes, queries, bits, threads)
-        return select_batch(buckets, queries, _limits(rings, wanted, farthest), 0, threads)
+        limits = _limits(rings, wanted, farthest)
+        few, images = select_rings(buckets, sizes, queries, bits, limits, 0, threads)
+        return [Near(*codes, counts) for codes, counts in zip(few, images, strict=True)]
     codes, code_sizes = sample or sample_of(buckets, sizes)
     rings = rings_batch(codes, code_sizes, queries, bits, threads)
-    found: dict[int, Selected] = {}
+    found: dict[int, Near] = {}
     target = wanted / _STEP
     while missing := [query for query in range(len(queries)) if query not in found]:
         target = 1.25 * target + 4 * target**0.5 + 4  # seldom too little: 4 standard deviations
         limits, some = _limits(rings[missing], target, farthest), queries[missing]
-        room = _room(codes, some, limits, threads)
+        room = _room(rings[missing], limits)
         chosen, images = select_rings(buckets, sizes, some, bits, limits, room, threads)
         for number, query in enumerate(missing):
             if limits[number] == farthest or images[number].sum() >= wanted:
                 limit = _limits(images[number], wanted, farthest)
-                found[query] = _up_to(chosen[number], int(limit))
+                found[query] = _up_to(*chosen[number], images[number], int(limit))
     return [found[query] for query in range(len(queries))]
 
 
@@ -76,13 +104,13 @@ def _limits(rings: NDArray[np.int64], wanted: float, farthest: int) -> NDArray[n
     return limits
 
 
-def _room(codes: Words, queries: Words, limits: NDArray[np.intp], threads: int | None) -> int:
-    """Codes of the whole that one query selects, at most, as the sample shows."""
-    most = max(len(found) for found, _ in select_batch(codes, queries, limits, 0, threads))
+def _room(rings: NDArray[np.int64], limits: NDArray[np.intp]) -> int:
+    """Images, so codes at most, that one query selects as the sample's (Q, R) rings show."""
+    most = max(int(ring[: limit + 1].sum()) for ring, limit in zip(rings, limits, strict=True))
     return 2 * _STEP * (most + 8)
 
 
-def _up_to(selected: Selected, limit: int) -> Selected:
-    indices, distances = selected
+def _up_to(indices: Indices, distances: Distances, rings: NDArray[np.int64], limit: int) -> Near:
+    rings[limit + 1 :] = 0
     kept = distances <= limit
-    return indices[kept], distances[kept]
+    return Near(indices[kept], distances[kept], rings)

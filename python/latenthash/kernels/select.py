@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import library, numpy_kernels
 from .codes import Distances, Words, checked, counted, cut_rings, output, scan_input
-from .library import pointers
-from .team import in_parts, team_size
+from .library import SelectOutput
+from .team import PARTS, team_size, together
 
 Selected = tuple[NDArray[np.int64], Distances]
 Sizes = NDArray[np.int32]
@@ -50,7 +50,7 @@ def select_rings(
     room: int = 0,
     threads: int | None = None,
 ) -> tuple[list[Selected], Rings]:
-    """`select_batch`, and how many images are selected at each distance.
+    """`select_batch` of codes that have images, and how many of these lie at each distance.
 
     Returns:
         As `select_batch`; (Q, bits + 1) int64, 0 beyond the limit.
@@ -78,41 +78,54 @@ def _selected(
     if native is None:
         return _numpy_part(buckets, sizes, queries, most)
 
-    def part(start: int, stop: int) -> tuple[list[Selected], Rings]:
-        some = None if sizes is None else sizes[start:stop]
-        # near codes may all lie in one part, so each has the whole room: unused costs nothing
-        return _part(native, start, buckets[start:stop], some, queries, most, room)
-
-    parts = in_parts(len(buckets), team_size(buckets.nbytes * len(queries), threads), part)
-    if len(parts) == 1:
-        return parts[0]
-    pieces = zip(*(selected for selected, _ in parts), strict=True)
-    rings: Rings = np.stack([rings for _, rings in parts]).sum(axis=0)
-    return [_joined(piece) for piece in pieces], rings
+    members = team_size(buckets.nbytes * len(queries), threads)
+    while True:
+        found = _native(native, buckets, sizes, queries, most, room, members)
+        if isinstance(found, int):
+            room = found
+        else:
+            return found
 
 
-def _part(
+def _native(
     native: ctypes.CDLL,
-    first: int,
     buckets: Words,
     sizes: Sizes | None,
     queries: Words,
     limits: NDArray[np.int64],
     room: int,
-) -> tuple[list[Selected], Rings]:
-    """A part of the codes, the first of which has index `first`."""
-    given, counts = scan_input(buckets, queries), np.full(len(queries), min(room, len(buckets)))
-    size_data = None if sizes is None else sizes.ctypes.data
-    while True:
-        rooms, rings = counts.copy(), np.zeros(_ring_shape(buckets, sizes, queries), np.int64)
-        found = [(np.empty(n, np.int64), np.empty(n, np.uint16)) for n in rooms]
-        places = [pointers([arrays[i].ctypes.data for arrays in found]) for i in (0, 1)]
-        native.lh_select(
-            ctypes.byref(given), first, size_data, limits.ctypes.data, rooms.ctypes.data,
-            counts.ctypes.data, rings.ctypes.data, *places,
-        )  # fmt: skip
-        if (counts <= rooms).all():
-            return [(i[:n], d[:n]) for (i, d), n in zip(found, counts, strict=True)], rings
+    members: int,
+) -> tuple[list[Selected], Rings] | int:
+    """What is selected, or the room that it needs in each part if `room` is too little."""
+    parts = 1 if members == 1 else PARTS * members
+    counts = np.zeros((parts, len(queries)), np.int64)
+    # near codes may all lie in one part, so each has the whole room: unused costs nothing
+    indices = np.empty((*counts.shape, min(room, len(buckets))), np.int64)
+    distances = np.empty(indices.shape, np.uint16)
+    rings = np.zeros((members, *_ring_shape(buckets, sizes, queries)), np.int64)
+    given, taken = scan_input(buckets, queries), ctypes.c_int64(0)
+    output = SelectOutput(
+        None if sizes is None else sizes.ctypes.data, limits.ctypes.data,
+        parts, indices.shape[2], counts.ctypes.data, indices.ctypes.data, distances.ctypes.data,
+    )  # fmt: skip
+
+    def work(member: int) -> None:
+        own = rings[member].ctypes.data
+        native.lh_select(ctypes.byref(given), ctypes.byref(output), own, ctypes.byref(taken))
+
+    together(work, members)
+    if counts.size and counts.max() > indices.shape[2]:
+        return int(counts.max())
+    selected = [
+        (_joined(indices[:, query], ends), _joined(distances[:, query], ends))
+        for query, ends in enumerate(counts.T.tolist())
+    ]
+    return selected, rings.sum(axis=0)
+
+
+def _joined(pieces: NDArray[Any], ends: list[int]) -> NDArray[Any]:
+    """The beginnings of (P, R) pieces, one after the other."""
+    return np.concatenate([piece[:end] for piece, end in zip(pieces, ends, strict=True)])
 
 
 def _numpy_part(
@@ -123,6 +136,8 @@ def _numpy_part(
     for query, limit, ring in zip(queries, limits, rings, strict=True):
         numpy_kernels.scan(buckets, query, distances)
         indices = numpy_kernels.within(distances, int(limit))
+        if sizes is not None:
+            indices = indices[sizes[indices] > 0]
         selected.append((indices, distances[indices]))
         if sizes is not None:
             numpy_kernels.add_rings(distances[indices], sizes[indices], ring)
@@ -132,8 +147,3 @@ def _numpy_part(
 def _ring_shape(buckets: Words, sizes: Sizes | None, queries: Words) -> tuple[int, int]:
     """Rings for any code of these words, damaged ones too; none without sizes."""
     return len(queries), 64 * buckets.shape[1] + 1 if sizes is not None else 0
-
-
-def _joined(pieces: Iterable[Selected]) -> Selected:
-    indices, distances = zip(*pieces, strict=True)
-    return np.concatenate(indices), np.concatenate(distances)

@@ -14,7 +14,8 @@ from typing import TypeVar
 from ..threads import VARIABLE, thread_count
 
 T = TypeVar("T")
-_PARTS = 4  # for each member: a slow one leaves more to the others
+PARTS = 4
+"""Of work for each member: a slow one leaves more to the others."""
 _SHARE = 1 << 19  # bytes; waking a thread takes as long as reading about so many
 
 
@@ -40,7 +41,7 @@ def together(work: Callable[[int], None], members: int) -> None:
 
 def in_parts(count: int, members: int, work: Callable[[int, int], T]) -> list[T]:
     """[work(start, stop), ..] over parts of 0..count, in order, each done by whoever is free."""
-    parts = 1 if members == 1 else _PARTS * members
+    parts = 1 if members == 1 else PARTS * members
     edges = [count * part // parts for part in range(parts + 1)]
     results: dict[int, T] = {}
     waiting = iter(range(parts))

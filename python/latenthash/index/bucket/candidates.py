@@ -55,8 +55,7 @@ def rows_in(source: Source, taken: tuple[Indices, Distances]) -> Found:
     if source.eligible.rows is None:
         return Found(source, rows, hamming, len(buckets))
     passing = source.eligible.rows[rows]
-    holding = int(np.count_nonzero(source.eligible.sizes[buckets]))
-    return Found(source, rows[passing], hamming[passing], holding)
+    return Found(source, rows[passing], hamming[passing], len(buckets))
 
 
 def cut(found: list[Found], cap: int) -> None:

@@ -43,26 +43,24 @@ class Scan:
         """Read nothing yet; `sizes` (K,) counts the images of each code that may be found."""
         self._codes, self._sizes, self._query = codes, sizes, query
         self._counts = np.zeros(0, np.int64)
-        self._near: tuple[Indices, Distances] = np.empty(0, np.int64), np.empty(0, np.uint16)
+        self._near = np.empty(0, np.int64), np.empty(0, np.uint16)
 
     def aim(self, limit: int, wanted: int | None) -> None:
         """Read the codes: all within `limit`, or those nearest that hold `wanted` images."""
         [near] = self._codes.nearest(self._query[None], self._sizes, limit, wanted)
-        self.take(near, limit, wanted)
+        self.take(near)
 
-    def take(self, near: tuple[Indices, Distances], limit: int, wanted: int | None) -> None:
+    def take(self, near: kernels.Near) -> None:
         """As `aim`, with what `SegmentCodes.nearest` found."""
-        self._near = near
-        # float64 counts exactly up to 2^53 images
-        rings = np.bincount(near[1], self._sizes[near[0]], limit + 1).astype(np.int64)
-        self._counts = np.cumsum(rings)
+        self._near = near.indices, near.distances
+        self._counts = np.cumsum(near.rings)
 
     def count(self, radius: int) -> int:
         """Images within `radius`, or `wanted` and more."""
         return int(self._counts[radius])
 
     def taken(self, radius: int) -> tuple[Indices, Distances]:
-        """Buckets within `radius`, ascending, and their distances."""
+        """Buckets within `radius` that have images, ascending, and their distances."""
         indices, distances = self._near
         near = distances <= radius
         return (indices, distances) if near.all() else (indices[near], distances[near])
@@ -112,12 +110,12 @@ class Probe:
         self._done = radius + 1
 
     def taken(self, radius: int) -> tuple[Indices, Distances]:
-        """Buckets within `radius`, ascending, and their distances."""
+        """Buckets within `radius` that have images, ascending, and their distances."""
         self.count(radius)
         if self._scan:
             return self._scan.taken(radius)
         found, distances = (np.concatenate(part) for part in zip(*self._found, strict=True))
-        near = np.flatnonzero(distances <= radius)
+        near = np.flatnonzero((distances <= radius) & (self._sizes[found] > 0))
         near = near[np.argsort(found[near])]
         return found[near], distances[near]
 
@@ -171,7 +169,7 @@ class SegmentCodes:
 
     def nearest(
         self, queries: Words, sizes: Sizes, limit: int, wanted: int | None
-    ) -> list[tuple[Indices, Distances]]:
+    ) -> list[kernels.Near]:
         """Buckets near (Q, W) queries by scan; see `Scan.aim`."""
         return kernels.nearest(
             self.buckets, sizes, queries, self.bits,

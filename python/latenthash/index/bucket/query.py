@@ -75,7 +75,7 @@ def coarse_batch(sources: Sequence[Source], queries: Words, options: SearchOptio
         found = source.codes.nearest(queries, sizes, *aim)
         for mine, query, near in zip(parts, queries, found, strict=True):
             mine.append(Scan(source.codes, sizes, query))
-            mine[-1].take(near, *aim)
+            mine[-1].take(near)
     shared = (perf_counter() - begin) / len(queries)
     return [_near(mine, bits, options, perf_counter() - shared) for mine in parts]
 
