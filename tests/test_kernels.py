@@ -471,7 +471,8 @@ def test_a_library_of_another_version_is_not_used(
 
 def test_structures_have_the_size_that_c_gives_them() -> None:
     assert ctypes.sizeof(library.ScanInput) == 5 * 8
-    assert ctypes.sizeof(library.SelectOutput) == 7 * 8
+    assert ctypes.sizeof(library.SelectInput) == 4 * 8
+    assert ctypes.sizeof(library.SelectLog) == 6 * 8
     assert ctypes.sizeof(library.FineInput) == 9 * 8
     assert ctypes.sizeof(library.FineState) == 4 * 8
 
@@ -495,16 +496,18 @@ def test_c_writes_no_more_than_there_is_room_for(room: int) -> None:
     assert native is not None
     array, query = np.zeros((count, 1), np.uint64), np.zeros((1, 1), np.uint64)
     given = library.ScanInput(array.ctypes.data, count, 1, query.ctypes.data, 1)
-    limits, counts, taken = np.array([5]), np.zeros(1, np.int64), ctypes.c_int64(0)
+    limits, places, taken = np.array([5]), np.zeros((1, 3), np.int64), ctypes.c_int64(0)
     indices, near = np.full(count, -7), np.full(count, 77, np.uint16)
-    output = library.SelectOutput(
-        None, limits.ctypes.data, 1, room,
-        counts.ctypes.data, indices.ctypes.data, near.ctypes.data,
-    )  # fmt: skip
-    native.lh_select(ctypes.byref(given), ctypes.byref(output), None, ctypes.byref(taken))
-    assert counts[0] == count
+    owners = near.copy()
+    wanted = library.SelectInput(None, limits.ctypes.data, 1, places.ctypes.data)
+    arrays = (array.ctypes.data for array in (indices, near, owners))
+    log = library.SelectLog(4, room, 0, *arrays)
+    native.lh_select(
+        ctypes.byref(given), ctypes.byref(wanted), ctypes.byref(log), None, ctypes.byref(taken)
+    )
+    assert (log.used, places.tolist()) == (count, [[4, 0, count]])
     assert indices.tolist() == [*range(room), *[-7] * (count - room)]
-    assert near.tolist() == [0] * room + [77] * (count - room)
+    assert near.tolist() == owners.tolist() == [0] * room + [77] * (count - room)
     indices[:] = -7
     assert native.lh_within(near.ctypes.data, 0, count, 99, room, indices.ctypes.data) == count
     assert indices.tolist() == [*range(room), *[-7] * (count - room)]

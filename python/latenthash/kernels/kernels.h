@@ -22,12 +22,37 @@ INLINE void NAME(hamming)(const uint64_t *restrict codes, const uint64_t *restri
   }
 }
 
+#if LEVEL == 2
+/* Codes of two words, eight at a time. */
+INLINE void NAME(hamming_pairs)(const uint64_t *restrict codes, const uint64_t *restrict query,
+                                int64_t count, uint16_t *restrict out) {
+  __m512i asked = _mm512_broadcast_i64x2(_mm_loadu_si128((const __m128i *)query));
+  __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m512i a = _mm512_loadu_si512(codes + 2 * i), b = _mm512_loadu_si512(codes + 2 * i + 8);
+    a = _mm512_popcnt_epi64(_mm512_xor_si512(a, asked));
+    b = _mm512_popcnt_epi64(_mm512_xor_si512(b, asked));
+    /* the codes 0 4 1 5 2 6 3 7 */
+    __m512i sum = _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    _mm_storeu_si128((__m128i *)(out + i),
+                     _mm512_cvtepi64_epi16(_mm512_permutexvar_epi64(order, sum)));
+  }
+  NAME(hamming)(codes + 2 * i, query, 2, count - i, out + i);
+}
+#else
+INLINE void NAME(hamming_pairs)(const uint64_t *restrict codes, const uint64_t *restrict query,
+                                int64_t count, uint16_t *restrict out) {
+  NAME(hamming)(codes, query, 2, count, out);
+}
+#endif
+
 /* The usual widths are compiled with `words` known: their loops unroll. */
 TARGET static void NAME(distances)(const uint64_t *codes, const uint64_t *query, int64_t words,
                                    int64_t count, uint16_t *out) {
   switch (words) {
     case 1: NAME(hamming)(codes, query, 1, count, out); break;
-    case 2: NAME(hamming)(codes, query, 2, count, out); break;
+    case 2: NAME(hamming_pairs)(codes, query, count, out); break;
     case 4: NAME(hamming)(codes, query, 4, count, out); break;
     case 8: NAME(hamming)(codes, query, 8, count, out); break;
     default: NAME(hamming)(codes, query, words, count, out);
@@ -114,41 +139,41 @@ TARGET static int64_t NAME(near)(const uint16_t *distances, int64_t count, int64
   return found;
 }
 
-/* Codes start..stop, a part of them: `counts`, `indices` and `distances` are its own. */
-INLINE void NAME(select_part)(const scan_input *in, const select_output *out, int64_t start,
-                              int64_t stop, int64_t *counts, int64_t *rings, int64_t *indices,
-                              uint16_t *distances) {
+/* Codes start..stop, a part of them. */
+INLINE void NAME(select_part)(const scan_input *in, const select_input *wanted, int64_t start,
+                              int64_t stop, select_log *log, int64_t *rings) {
   int64_t ring_count = 64 * in->words + 1;
   uint16_t tile[TILE], places[TILE];
   for (; start < stop; start += TILE) {
     int64_t count = smaller(TILE, stop - start);
-    const int32_t *some = out->sizes ? out->sizes + start : NULL;
+    const int32_t *some = wanted->sizes ? wanted->sizes + start : NULL;
     for (int64_t q = 0; q < in->query_count; q++) {
       NAME(distances)(in->codes + start * in->words, in->queries + q * in->words, in->words,
                       count, tile);
-      int64_t found = NAME(near)(tile, count, out->limits[q], some, places);
-      int64_t *kept = counts + q;
+      int64_t found = NAME(near)(tile, count, wanted->limits[q], some, places);
       for (int64_t n = 0; n < found; n++) {
         uint16_t place = places[n];
         if (some && !some[place]) continue;
-        if (*kept < out->room) {
-          indices[q * out->room + *kept] = start + place;
-          distances[q * out->room + *kept] = tile[place];
-        }
         if (some) rings[q * ring_count + tile[place]] += some[place];
-        ++*kept;
+        if (log->used < log->room) {
+          log->indices[log->used] = start + place;
+          log->distances[log->used] = tile[place];
+          log->queries[log->used] = (uint16_t)q;
+        }
+        log->used++;
       }
     }
   }
 }
 
-TARGET static void NAME(select)(const scan_input *in, const select_output *out, int64_t *rings,
-                                int64_t *next) {
-  for (int64_t part; (part = take(next, 1)) < out->parts;) {
-    int64_t start = in->count * part / out->parts, stop = in->count * (part + 1) / out->parts;
-    int64_t first = part * in->query_count;
-    NAME(select_part)(in, out, start, stop, out->counts + first, rings,
-                      out->indices + first * out->room, out->distances + first * out->room);
+TARGET static void NAME(select)(const scan_input *in, const select_input *wanted,
+                                select_log *log, int64_t *rings, int64_t *next) {
+  for (int64_t part; (part = take(next, 1)) < wanted->parts;) {
+    int64_t *place = wanted->places + 3 * part;
+    place[0] = log->number, place[1] = log->used;
+    NAME(select_part)(in, wanted, in->count * part / wanted->parts,
+                      in->count * (part + 1) / wanted->parts, log, rings);
+    place[2] = log->used;
   }
 }
 

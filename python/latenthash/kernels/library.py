@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-VERSION = 5  # as in native.c
+VERSION = 6  # as in native.c
 BEST = -1
 _FUNCTIONS: dict[str, list[Any]] = {
     "lh_scan": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
-    "lh_select": [c_void_p, c_void_p, c_void_p, c_void_p],
+    "lh_select": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
     "lh_within": [c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p],
     "lh_fine": [c_void_p, c_void_p, c_void_p],
     "lh_read": [c_void_p, c_int64, c_void_p],
@@ -36,17 +36,27 @@ class ScanInput(Structure):
     )
 
 
-class SelectOutput(Structure):
-    """`select_output` of native.c."""
+class SelectInput(Structure):
+    """`select_input` of native.c."""
 
     _fields_ = (
         ("sizes", c_void_p),
         ("limits", c_void_p),
         ("parts", c_int64),
+        ("places", c_void_p),
+    )
+
+
+class SelectLog(Structure):
+    """`select_log` of native.c."""
+
+    _fields_ = (
+        ("number", c_int64),
         ("room", c_int64),
-        ("counts", c_void_p),
+        ("used", c_int64),
         ("indices", c_void_p),
         ("distances", c_void_p),
+        ("queries", c_void_p),
     )
 
 

@@ -13,7 +13,7 @@
 #endif
 
 /* Changed together with the arguments below; a stale library is not used. */
-#define VERSION 5
+#define VERSION 6
 
 enum { L2, CHI2, COSINE, L1, LINF };
 enum { F32, F16, I8 };
@@ -40,11 +40,15 @@ typedef struct {
 typedef struct {
   const int32_t *sizes;  /* (count,) or null: then no rings */
   const int64_t *limits; /* (query_count,) largest distance wanted */
-  int64_t parts, room;   /* of the codes; what of a part there is room for */
-  int64_t *counts;       /* (parts, query_count) of all within the limit, 0 before */
-  int64_t *indices;      /* (parts, query_count, room) */
-  uint16_t *distances;   /* the same */
-} select_output;
+  int64_t parts;         /* of the codes */
+  int64_t *places;       /* (parts, 3): log, start and end of what is found in each */
+} select_input;
+
+typedef struct {
+  int64_t number, room, used; /* what there is no room for is only counted */
+  int64_t *indices;
+  uint16_t *distances, *queries;
+} select_log;
 
 typedef struct {
   const void *features; /* (_, dim) of `type` */
@@ -63,7 +67,7 @@ typedef struct {
 
 typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
-  void (*select)(const scan_input *, const select_output *, int64_t *, int64_t *);
+  void (*select)(const scan_input *, const select_input *, select_log *, int64_t *, int64_t *);
   int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
   void (*fine)(const fine_input *, float *, fine_state *);
 } kernel_set;
@@ -210,10 +214,11 @@ void lh_scan(const scan_input *in, const int32_t *sizes, uint16_t *out, int64_t 
   LEVELS[level]->scan(in, sizes, out, rings, next);
 }
 
-/* Codes within limits of the queries, without those of no images. The images of all of them
- * are added to `rings`, as in lh_scan; `next` counts parts. */
-void lh_select(const scan_input *in, const select_output *out, int64_t *rings, int64_t *next) {
-  LEVELS[level]->select(in, out, rings, next);
+/* Codes within limits of the queries, without those of no images, into the thread's own log.
+ * The images of all of them are added to `rings`, as in lh_scan; `next` counts parts. */
+void lh_select(const scan_input *in, const select_input *wanted, select_log *log,
+               int64_t *rings, int64_t *next) {
+  LEVELS[level]->select(in, wanted, log, rings, next);
 }
 
 /* Writes the start <= i < stop with distances[i] <= limit, as many as there is room for;

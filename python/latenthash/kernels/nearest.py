@@ -105,9 +105,9 @@ def _limits(rings: NDArray[np.int64], wanted: float, farthest: int) -> NDArray[n
 
 
 def _room(rings: NDArray[np.int64], limits: NDArray[np.intp]) -> int:
-    """Images, so codes at most, that one query selects as the sample's (Q, R) rings show."""
-    most = max(int(ring[: limit + 1].sum()) for ring, limit in zip(rings, limits, strict=True))
-    return 2 * _STEP * (most + 8)
+    """Images, so codes at most, that queries select as the sample's (Q, R) rings show."""
+    within = np.arange(rings.shape[1]) <= limits[:, None]
+    return 2 * _STEP * (int(rings[within].sum()) + 8 * len(rings))
 
 
 def _up_to(indices: Indices, distances: Distances, rings: NDArray[np.int64], limit: int) -> Near:

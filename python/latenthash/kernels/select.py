@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import library, numpy_kernels
 from .codes import Distances, Words, checked, counted, cut_rings, output, scan_input
-from .library import SelectOutput
+from .library import SelectInput, SelectLog
 from .team import PARTS, team_size, together
 
 Selected = tuple[NDArray[np.int64], Distances]
 Sizes = NDArray[np.int32]
 Rings = NDArray[np.int64]
+_MOST = 1 << 16  # queries whose number fits into 16 bits
 
 
 def select_batch(
@@ -31,7 +31,7 @@ def select_batch(
         buckets: (K, W) uint64.
         queries: (Q, W) uint64.
         limits: (Q,) largest distance wanted; negative: none.
-        room: codes expected for a query; if there are more, codes are read twice.
+        room: codes expected for all queries; if there are more, codes are read twice.
         threads: at most.
 
     Returns:
@@ -74,58 +74,74 @@ def _selected(
     most: NDArray[np.int64] = np.ascontiguousarray(limits, np.int64)
     if most.shape != (len(queries),):
         raise ValueError(f"{len(most)} limits for {len(queries)} queries")
+    if len(queries) > _MOST:
+        raise ValueError(f"{len(queries)} queries at once; there may be {_MOST}")
     native = library.native()
     if native is None:
         return _numpy_part(buckets, sizes, queries, most)
 
-    members = team_size(buckets.nbytes * len(queries), threads)
     while True:
-        found = _native(native, buckets, sizes, queries, most, room, members)
-        if isinstance(found, int):
-            room = found
-        else:
-            return found
+        logs, places, rings = _logged(native, buckets, sizes, queries, most, room, threads)
+        used = sum(log.used for log in logs)
+        if all(log.used <= room for log in logs):
+            return _sorted(logs, places, len(queries)), rings
+        room = used
 
 
-def _native(
+class _Log:
+    """What one thread found: indices, distances, and for which query."""
+
+    def __init__(self, number: int, room: int) -> None:
+        self.indices = np.empty(room, np.int64)
+        self.distances = np.empty(room, np.uint16)
+        self.queries = np.empty(room, np.uint16)
+        arrays = (array.ctypes.data for array in (self.indices, self.distances, self.queries))
+        self.given = SelectLog(number, room, 0, *arrays)
+
+    @property
+    def used(self) -> int:
+        """Entries, also those that there was no room for."""
+        return int(self.given.used)
+
+
+def _logged(
     native: ctypes.CDLL,
     buckets: Words,
     sizes: Sizes | None,
     queries: Words,
     limits: NDArray[np.int64],
     room: int,
-    members: int,
-) -> tuple[list[Selected], Rings] | int:
-    """What is selected, or the room that it needs in each part if `room` is too little."""
-    parts = 1 if members == 1 else PARTS * members
-    counts = np.zeros((parts, len(queries)), np.int64)
-    # near codes may all lie in one part, so each has the whole room: unused costs nothing
-    indices = np.empty((*counts.shape, min(room, len(buckets))), np.int64)
-    distances = np.empty(indices.shape, np.uint16)
+    threads: int | None,
+) -> tuple[list[_Log], NDArray[np.int64], Rings]:
+    """Logs of the threads; log, start and end of each part of the codes, (P, 3); rings."""
+    members = team_size(buckets.nbytes * len(queries), threads)
+    places = np.zeros((1 if members == 1 else PARTS * members, 3), np.int64)
     rings = np.zeros((members, *_ring_shape(buckets, sizes, queries)), np.int64)
+    logs = [_Log(number, room) for number in range(members)]
     given, taken = scan_input(buckets, queries), ctypes.c_int64(0)
-    output = SelectOutput(
-        None if sizes is None else sizes.ctypes.data, limits.ctypes.data,
-        parts, indices.shape[2], counts.ctypes.data, indices.ctypes.data, distances.ctypes.data,
-    )  # fmt: skip
+    size_data = None if sizes is None else sizes.ctypes.data
+    wanted = SelectInput(size_data, limits.ctypes.data, len(places), places.ctypes.data)
 
     def work(member: int) -> None:
-        own = rings[member].ctypes.data
-        native.lh_select(ctypes.byref(given), ctypes.byref(output), own, ctypes.byref(taken))
+        log, own = ctypes.byref(logs[member].given), rings[member].ctypes.data
+        native.lh_select(ctypes.byref(given), ctypes.byref(wanted), log, own, ctypes.byref(taken))
 
     together(work, members)
-    if counts.size and counts.max() > indices.shape[2]:
-        return int(counts.max())
-    selected = [
-        (_joined(indices[:, query], ends), _joined(distances[:, query], ends))
-        for query, ends in enumerate(counts.T.tolist())
-    ]
-    return selected, rings.sum(axis=0)
+    return logs, places, rings.sum(axis=0)
 
 
-def _joined(pieces: NDArray[Any], ends: list[int]) -> NDArray[Any]:
-    """The beginnings of (P, R) pieces, one after the other."""
-    return np.concatenate([piece[:end] for piece, end in zip(pieces, ends, strict=True)])
+def _sorted(logs: list[_Log], places: NDArray[np.int64], queries: int) -> list[Selected]:
+    """The logs' entries by query, in the order of the codes."""
+    pieces = [(logs[log], slice(start, end)) for log, start, end in places.tolist()]
+    indices = np.concatenate([log.indices[part] for log, part in pieces])
+    distances = np.concatenate([log.distances[part] for log, part in pieces])
+    if queries == 1:
+        return [(indices, distances)]
+    owners = np.concatenate([log.queries[part] for log, part in pieces])
+    order = np.argsort(owners, kind="stable")
+    ends = np.cumsum(np.bincount(owners, minlength=queries))[:-1]
+    split = np.split(indices[order], ends), np.split(distances[order], ends)
+    return list(zip(*split, strict=True))[:queries]
 
 
 def _numpy_part(
