@@ -319,31 +319,37 @@ INLINE void NAME(span)(int metric, int type, const fine_input *in, int rows,
 }
 
 /* Up to TOGETHER rows, a span of each in turn. One whose sum so far is beyond the limit is
- * given up: no value can make its distance smaller. */
+ * given up: no value can make its distance smaller. While one group of rows is added, others
+ * are asked for: the next span of those that are left, else the first of the rows to come. */
 INLINE void NAME(rows_together)(int metric, int type, const fine_input *in, int64_t start,
                                 int64_t count, float limit, float query_squares, float *out) {
   const int side = metric == COSINE ? (SIDE + 1) / 2 : SIDE; /* as registers suffice for */
   const int limited = (metric == L2 || metric == L1 || metric == LINF) && limit < INFINITY;
   const int bytes = type == F32 ? 4 : type == F16 ? 2 : 1;
+  const int64_t row_bytes = in->dim * bytes, later = start + count;
+  const char *features = in->features;
   float sums[TOGETHER][LANES] = {0}, squares[TOGETHER][LANES] = {0};
-  const char *rows[TOGETHER], *row[SIDE], *coming[SIDE];
+  const char *rows[TOGETHER], *row[SIDE], *coming[SIDE], *wanted[2 * TOGETHER];
   float *sum[SIDE], *square[SIDE];
-  int alive[TOGETHER];
+  int alive[TOGETHER], asked = 0, noted = 0, ahead = 0;
   int64_t left = count;
-  for (int r = 0; r < TOGETHER; r++) {
-    rows[r] = (const char *)in->features +
-              in->rows[smaller(start + r, in->count - 1)] * in->dim * bytes;
+  for (int r = 0; r < count; r++) {
+    rows[r] = features + in->rows[start + r] * row_bytes;
     alive[r] = r;
   }
-  for (int64_t first = 0; first < in->dim; first += SPAN) {
+  for (int64_t first = 0; first < in->dim && left; first += SPAN) {
     int64_t stop = smaller(first + SPAN, in->dim), kept = 0;
     for (int64_t group = 0, size; group < left; group += size) {
       size = left - group < side ? 1 : side;
       for (int j = 0; j < size; j++) {
         int r = alive[group + j];
-        int64_t after = smaller(start + r + TOGETHER, in->count - 1);
         row[j] = rows[r], sum[j] = sums[r], square[j] = squares[r];
-        coming[j] = first ? rows[r] : (const char *)in->features + in->rows[after] * in->dim * bytes;
+        if (asked < noted)
+          coming[j] = wanted[asked++ % (2 * TOGETHER)];
+        else if (ahead < TOGETHER && later + ahead < in->count)
+          coming[j] = features + in->rows[later + ahead++] * row_bytes;
+        else
+          coming[j] = row[j] + first * bytes;
       }
       if (size == side)
         NAME(span)(metric, type, in, side, row, coming, first, stop, sum, square);
@@ -351,11 +357,9 @@ INLINE void NAME(rows_together)(int metric, int type, const fine_input *in, int6
         NAME(span)(metric, type, in, 1, row, coming, first, stop, sum, square);
       for (int j = 0; j < size; j++) {
         int r = alive[group + j];
-        if (limited && NAME(result)(metric, NAME(whole)(metric, sums[r]), 0, 0) > limit)
-          continue;
+        if (limited && NAME(result)(metric, NAME(whole)(metric, sums[r]), 0, 0) > limit) continue;
         alive[kept++] = r;
-        for (int64_t b = stop * bytes; b < smaller(stop + SPAN, in->dim) * bytes; b += 64)
-          __builtin_prefetch(rows[r] + b, 0, 2);
+        if (stop < in->dim) wanted[noted++ % (2 * TOGETHER)] = rows[r] + stop * bytes;
       }
     }
     left = kept;

@@ -14,6 +14,7 @@ from .segment import Segment
 from .tables import Distances, Indices
 
 Rows = NDArray[np.int64]
+_MOST = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Found:
 
     Attributes:
         source: the segment.
-        rows: (M,) int64, ascending.
+        rows: (M,) int64, those of the nearest codes first unless most are wanted.
         hamming: (M,) uint16, distances of their codes.
         buckets: that they lie in.
     """
@@ -49,8 +50,15 @@ class Found:
 
 
 def rows_in(source: Source, taken: tuple[Indices, Distances]) -> Found:
-    """Rows of the buckets that pass the filter."""
+    """Rows of the buckets that pass the filter.
+
+    The sooner near ones are compared, the sooner others can be given up; but where most
+    of a segment is to be read, it is read in order.
+    """
     buckets, distances = taken
+    if _MOST * len(buckets) < len(source.segment.buckets):
+        order = np.argsort(distances, kind="stable")
+        buckets, distances = buckets[order], distances[order]
     rows, hamming = kernels.rows_of(source.segment.offsets, buckets, distances)
     if source.eligible.rows is None:
         return Found(source, rows, hamming, len(buckets))

@@ -44,7 +44,7 @@ def compare(
     nearest: Nearest,
     threads: int | None = None,
 ) -> Floats:
-    """Distances of candidates, whose order becomes that of the distances of their codes.
+    """Distances of candidates: in their order, since those of near codes come first.
 
     Args:
         found: candidates of each segment.
@@ -56,8 +56,6 @@ def compare(
     Returns:
         (M,) float32 in the order of `found`; infinite where beyond the limit at the time.
     """
-    for part in found:
-        _nearest_codes_first(part)
     ends = np.cumsum([len(part.rows) for part in found])
     distances = np.empty(ends[-1], np.float32)
     for part, own in zip(found, np.split(distances, ends[:-1]), strict=True):
@@ -72,9 +70,3 @@ def compare(
             )
             nearest.add(some)
     return distances
-
-
-def _nearest_codes_first(found: Found) -> None:
-    """Order candidates by distance of their codes: the sooner others can be given up."""
-    order = np.argsort(found.hamming, kind="stable")
-    found.rows, found.hamming = found.rows[order], found.hamming[order]

@@ -69,14 +69,14 @@ def read_ahead(features: NDArray[Any], rows: NDArray[np.int64]) -> bool:
 
     Args:
         features: (N, D), memory-mapped.
-        rows: (M,) ascending.
+        rows: (M,).
 
     Returns:
         Whether rows were missing.
     """
     if not len(rows) or not _missing(features, rows[:: -(-len(rows) // _SAMPLE)]):
         return False
-    ranges = list(_ranges(features, rows, _GAP))
+    ranges = list(_ranges(features, np.sort(rows), _GAP))
     parts = [ranges[first::_THREADS] for first in range(_THREADS)]
     deque(ordered_map(_advise, parts, _THREADS), maxlen=0)
     return True
