@@ -12,7 +12,7 @@ from .select import select_rings
 
 Sample = tuple[Words, NDArray[np.int32]]
 Indices = NDArray[np.int64]
-_STEP = 256  # of so many images one is in the sample
+_STEP = 512  # of so many images one is in the sample
 _FEW = 1 << 16  # codes that are counted as quickly as sampled
 
 
@@ -112,5 +112,5 @@ def _room(rings: NDArray[np.int64], limits: NDArray[np.intp]) -> int:
 
 def _up_to(indices: Indices, distances: Distances, rings: NDArray[np.int64], limit: int) -> Near:
     rings[limit + 1 :] = 0
-    kept = distances <= limit
-    return Near(indices[kept], distances[kept], rings)
+    kept = np.flatnonzero(distances <= limit)  # several times as fast as a mask
+    return Near(indices.take(kept), distances.take(kept), rings)

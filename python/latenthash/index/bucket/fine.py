@@ -30,7 +30,8 @@ class Nearest:
 
     def add(self, distances: Floats) -> None:
         """Take note of more distances."""
-        best = np.concatenate([self._best, distances[distances <= self.limit]])
+        compared = distances[distances < np.inf]  # the others were given up
+        best = np.concatenate([self._best, compared]) if len(self._best) else compared
         if len(best) >= self.k:
             best = np.partition(best, self.k - 1)[: self.k]
             self.limit = min(self.limit, float(best[-1]))

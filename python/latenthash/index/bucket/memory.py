@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _PAGE = mmap.PAGESIZE
 _GAP = 32  # pages that are read in less time than another request takes
 _THREADS = 4  # that tell the kernel: each call waits for the disk's queue
-_SAMPLE = 32  # rows looked at to tell whether features are in memory
+_SAMPLE = 16  # rows looked at to tell whether features are in memory
 _WILLNEED = 3
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
