@@ -22,11 +22,16 @@ _COLOURS = {
 }
 _NAMES = {
     "ours": "LatentHash",
-    "faiss_two_stage": "FAISS, two stages",
+    "faiss_flat": "FAISS: IndexBinaryFlat, features",
     "faiss": "FAISS IndexBinaryFlat",
+    "faiss_sharded": "FAISS: one a core",
     "numpy_linear": "NumPy, linear scan",
 }
-_LINES = {"ours": _OURS, "numpy_linear": "#555555"}
+_LINES = {
+    "ours": _OURS,
+    "faiss_sharded": "#7b3294",
+    "numpy_linear": "#555555",
+}
 _TITLES = {"clustered": "clustered codes", "random": "random codes (worst case)"}
 
 

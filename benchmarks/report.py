@@ -46,7 +46,9 @@ def search(report: Report) -> str:
             _command("search_bench.py", report),
             table(("codes", "", "p50 ms", "p99 ms", "fastest ms"), rows),
             table(
-                ("codes", "distinct", "candidates", "radius", "buckets", "way", "whole", "coarse",
+                ("codes", "distinct", "candidates", "radius", "buckets", "way",
+                 "whole: flat, sharded",
+                 "coarse: flat, sharded",
                  "coarse GB/s", "of the memory's", "same results", "FAISS's recall"),
                 map(_case, cases),
             ),
@@ -66,7 +68,8 @@ _TIMES = ("p50_ms", "p99_ms", "min_ms")
 def _queries(case: Report) -> list[tuple[str, Report]]:
     names = {
         "ours": "LatentHash",
-        "faiss_two_stage": "FAISS, two stages",
+        "faiss_flat": "FAISS: IndexBinaryFlat, then features",
+        "faiss_sharded": "FAISS: one IndexBinaryFlat a core, then features",
         "numpy_linear": "NumPy, linear scan",
     }
     found = [(name, case[key]) for key, name in names.items() if key in case]
@@ -75,6 +78,7 @@ def _queries(case: Report) -> list[tuple[str, Report]]:
         *found,
         ("coarse step: LatentHash", coarse["ours"]),
         ("coarse step: FAISS IndexBinaryFlat", coarse["faiss"]),
+        ("coarse step: one IndexBinaryFlat a core", coarse["faiss_sharded"]),
     ]
 
 
@@ -82,10 +86,16 @@ def _case(case: Report) -> tuple[object, ...]:
     return (
         _KINDS[case["data"]], f"{case['distinct_codes']:,}", f"{case['candidates_p50']:,}",
         case["radius_p50"], f"{case['buckets_p50']:,}", ", ".join(case["ways"]),
-        f"{case['ratio']} x", f"{case['coarse_ratio']} x", figure(case["coarse_gb_s"]),
+        f"{case['flat_ratio']} x, {ratio(case, 'faiss_sharded')} x",
+        f"{case['coarse_ratio']} x, {case['coarse_sharded_ratio']} x", figure(case["coarse_gb_s"]),
         f"{case['bandwidth_share']:.0%}", "yes" if case["same_results"] else "NO",
         case["faiss_recall"],
     )  # fmt: skip
+
+
+def ratio(case: Report, way: str) -> float:
+    """How many times longer a way takes than ours."""
+    return round(case[way]["p50_ms"] / case["ours"]["p50_ms"], 2)
 
 
 def _parts(case: Report) -> tuple[object, ...]:
@@ -95,7 +105,7 @@ def _parts(case: Report) -> tuple[object, ...]:
     return (
         _KINDS[case["data"]],
         ", ".join(figure(ours[key]) for key in phases),
-        f"{ways['coarse']}; {ways['fine']}",
+        f"{ways['coarse']}; {ways['sharded']}; {ways['fine']}",
         figure(case["open"]["p50_ms"]),
         figure(case["open"]["with_first_query_p50_ms"]),
         f"{figure(batch['batch_queries_s'])} a second, {batch['ratio']} x singles" if batch else "",

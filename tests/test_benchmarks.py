@@ -51,7 +51,10 @@ def search(folder: Path, *arguments: object) -> dict[str, Any]:
 def require_figures(case: dict[str, Any]) -> None:
     for way in (case["ours"], case["faiss_two_stage"], *case["coarse"].values()):
         assert 0 < way["p50_ms"] <= way["p99_ms"]
-    assert set(case["coarse"]) == {"ours", "faiss"}
+    assert set(case["coarse"]) == {"ours", "faiss", "faiss_sharded"}
+    faiss = [case[way]["p50_ms"] for way in ("faiss_flat", "faiss_sharded")]
+    assert case["faiss_two_stage"]["p50_ms"] == min(faiss)
+    assert case["coarse_sharded_ratio"] > 0
     slower = case["faiss_two_stage"]["p50_ms"] / case["ours"]["p50_ms"]
     assert case["ratio"] == pytest.approx(slower, abs=0.01)
     assert case["coarse_ratio"] > 0
@@ -181,7 +184,11 @@ def test_every_way_of_the_faiss_side_gives_the_exact_distances(dtype: type, metr
 def test_faiss_side_keeps_the_fastest_way() -> None:
     side, codes, features = stored_set(np.float32, "l2")
     tried = side.choose(codes[:5], features[:5])
-    assert tried["coarse"][side.coarse_way] == min(tried["coarse"].values())
+    for sharded, kept in side.coarse_way.items():
+        alike = {
+            name: ms for name, ms in tried["coarse"].items() if name.endswith("sharded") == sharded
+        }
+        assert tried["coarse"][kept] == min(alike.values())
     assert tried["fine"][side.fine_way] == min(tried["fine"].values())
 
 
