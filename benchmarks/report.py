@@ -171,7 +171,13 @@ def _cases(report: Report, say: Callable[[Report], str]) -> str:
 
 
 def _whole(report: Report) -> str:
-    return _cases(report, lambda c: f"{figure(c['ours']['p50_ms'])} ms, {c['ratio']} x")
+    return _cases(
+        report,
+        lambda c: (
+            f"{figure(c['ours']['p50_ms'])} ms, {c['ratio']} x "
+            f"(IndexBinaryFlat alone {c['flat_ratio']} x)"
+        ),
+    )
 
 
 def _cold(report: Report) -> str:
@@ -182,7 +188,8 @@ def _coarse(report: Report) -> str:
     return _cases(
         report,
         lambda c: (
-            f"{figure(c['coarse']['ours']['p50_ms'])} ms, {c['coarse_ratio']} x, "
+            f"{figure(c['coarse']['ours']['p50_ms'])} ms, {c['coarse_ratio']} x "
+            f"(one a core: {c['coarse_sharded_ratio']} x), "
             f"{c['bandwidth_share']:.0%} of bandwidth"
         ),
     )
@@ -254,6 +261,7 @@ def _machine(report: Report) -> str:
 
 TABLES: dict[str, Callable[[Report], str]] = {
     "search": search,
+    "top10": search,
     "cold": search,
     "thesis": search,
     "scaling": scaling,
