@@ -11,7 +11,8 @@ usage() {
 usage: [PYTHON=/usr/bin/python3] scripts/setup.sh
 
 Installs what is missing: system packages (apt-get, as root or through sudo), a
-virtual environment in .venv with pinned Python packages, and Caffe, built once
+virtual environment in .venv with pinned Python packages, PyTorch for CPUs where
+it can be had, and Caffe, built once
 into ~/.cache/latenthash (see scripts/build_caffe.sh --help). Running it again is
 harmless and quick. LATENTHASH_CAFFE=PREFIX uses a Caffe that you built yourself.
 EOF
@@ -89,6 +90,17 @@ virtual_environment() {
     -c scripts/constraints.txt -e '.[test,lint,caffe]'
 }
 
+# PyPI's build for Linux would bring several GB of CUDA along.
+pytorch() {
+  local version=2.13.0
+  local installed="from importlib.metadata import version; print(version('torch').split('+')[0])"
+  [ "$($VENV_PYTHON -c "$installed" 2>/dev/null)" != $version ] || return 0
+  $VENV_PYTHON -m pip install -q --disable-pip-version-check --retries 1 \
+    -c scripts/constraints.txt \
+    --extra-index-url https://download.pytorch.org/whl/cpu "torch==$version+cpu" ||
+    say "PyTorch's build for CPUs could not be had: its tests will be skipped"
+}
+
 caffe() {
   if [ -n "${LATENTHASH_CAFFE:-}" ]; then
     say "using the Caffe in LATENTHASH_CAFFE=$LATENTHASH_CAFFE"
@@ -105,6 +117,7 @@ esac
 rm -f .venv/ready
 system_packages
 virtual_environment
+pytorch
 caffe
 touch .venv/ready
 say "set-up is complete after $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -95,7 +95,9 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """--engine and --threads."""
-    parser.add_argument("--engine", choices=["caffe"], default="caffe", help="what runs the net")
+    parser.add_argument(
+        "--engine", choices=["caffe", "torch"], default="caffe", help="what runs the net"
+    )
     parser.add_argument(
         "--threads",
         type=int,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 
-_MODULES = {"caffe": "caffe", "fake": "fake"}
+_MODULES = {"caffe": "caffe", "torch": "torch", "fake": "fake"}
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,19 @@ def get_engine(name: str = "caffe", threads: int | None = None) -> Engine:
     """Engine by name, imported only now.
 
     Args:
-        name: "caffe", or "fake" (a deterministic double for tests).
+        name: "caffe", "torch", or "fake" (a deterministic double for tests).
         threads: BLAS threads; None takes the free cores.
 
     Raises:
-        EngineError: no engine of that name.
+        EngineError: no engine of that name, or what it needs is not installed.
     """
     if name not in _MODULES:
         raise EngineError(f"no engine named {name!r}", f"choose one of {', '.join(_MODULES)}")
-    module = import_module(f".{_MODULES[name]}", __package__)
+    try:
+        module = import_module(f".{_MODULES[name]}", __package__)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        remedy = "pip install '.[torch]', or choose --engine caffe"
+        raise EngineError("PyTorch is not installed", remedy) from error
     return cast(Engine, module.make_engine(threads))

@@ -1,0 +1,149 @@
+"""Whole nets on the torch engine, beside real Caffe."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import tiny
+from latenthash.engines import Net, get_engine
+from latenthash.errors import EngineError, NetError
+from latenthash.netdef import load_netdef
+from latenthash.weights import write_weights
+
+pytest.importorskip("torch")
+
+PROTOTXT = Path(__file__).parent.parent / "prototxt"
+
+
+def random_weights(deploy: Path, path: Path) -> Path:
+    """Weights that keep activations of a useful size through many layers."""
+    random = np.random.default_rng(0)
+    weights = {
+        layer: [
+            random.normal(0, (2 / np.prod(shape[1:], dtype=int)) ** 0.5, shape).astype(np.float32)
+            for shape in shapes
+        ]
+        for layer, shapes in load_netdef(deploy, "TEST").param_shapes.items()
+    }
+    write_weights(weights, path)
+    return path
+
+
+def images(count: int, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(0, 30, (count, *shape)).astype(np.float32)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Net]:
+    deploy = tmp_path / "deploy.prototxt"
+    tiny.write_deploy(deploy)
+    weights = random_weights(deploy, tmp_path / "tiny.caffemodel")
+    with get_engine("torch", 1).load(deploy, weights) as net:
+        yield net
+
+
+@pytest.mark.caffe
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lenet_48",
+        pytest.param("alexnet_48", marks=pytest.mark.slow),
+        pytest.param("vgg16_48", marks=pytest.mark.slow),
+    ],
+)
+def test_a_shipped_net_is_caffes(name: str, tmp_path: Path) -> None:
+    deploy = PROTOTXT / name / "deploy.prototxt"
+    weights = random_weights(deploy, tmp_path / "random.caffemodel")
+    definition = load_netdef(deploy, "TEST")
+    [data] = definition.data_layers[0].tops
+    batch = images(2, definition.blob_shapes[data][1:])
+    blobs = [blob for blob in definition.blob_shapes if blob != data]
+    found = []
+    for engine in ("caffe", "torch"):
+        with get_engine(engine).load(deploy, weights) as net:
+            found.append(net.forward(batch, blobs))
+    for blob in blobs:
+        expected = found[0][blob]
+        scale = float(np.abs(expected).max())
+        np.testing.assert_allclose(found[1][blob] / scale, expected / scale, atol=1e-4)
+
+
+def test_batches_of_any_size(net: Net) -> None:
+    whole = net.forward(images(9), ["codes"])["codes"]
+    assert whole.dtype == np.float32
+    for size in (1, 4, 9, 2):
+        part = net.forward(images(9)[:size], ["codes"])["codes"]
+        np.testing.assert_allclose(part, whole[:size], rtol=1e-5)
+
+
+def test_batches_that_are_strided_or_may_not_be_written(net: Net) -> None:
+    batch = images(6)
+    expected = net.forward(batch[::2].copy(), ["codes"])["codes"]
+    batch.flags.writeable = False
+    np.testing.assert_array_equal(net.forward(batch[::2], ["codes"])["codes"], expected)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [images(1).astype(np.float64), images(1)[0], images(0), np.zeros((1, 1, 8, 9), np.float32)],
+)
+def test_wrong_batch(net: Net, batch: NDArray[np.float32]) -> None:
+    with pytest.raises(NetError, match=r"takes float32 \(N, 1, 8, 8\)"):
+        net.forward(batch, ["codes"])
+
+
+def test_missing_blob(net: Net) -> None:
+    with pytest.raises(NetError, match=r"no blob 'fc7' - there are data, ip1"):
+        net.forward(images(1), ["codes", "fc7"])
+
+
+def test_from_several_threads(net: Net) -> None:
+    batches = [images(1 + index % 3, seed=index) for index in range(12)]
+    expected = [net.forward(batch, ["codes"])["codes"] for batch in batches]
+    found: dict[int, NDArray[np.float32]] = {}
+
+    def work(index: int) -> None:
+        found[index] = net.forward(batches[index], ["codes"])["codes"]
+
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(len(batches))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for index, values in enumerate(expected):
+        np.testing.assert_array_equal(found[index], values)
+
+
+def test_a_closed_net_says_so(net: Net) -> None:
+    net.close()
+    net.close()
+    with pytest.raises(EngineError, match="the net is closed"):
+        net.forward(images(1), ["codes"])
+
+
+def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
+    deploy = tmp_path / "deploy.prototxt"
+    tiny.write_deploy(deploy)
+    write_weights({"ip1": [np.zeros((3, 3), np.float32)]}, tmp_path / "w.caffemodel")
+    with pytest.raises(NetError, match=r"trained with deploy\.prototxt"):
+        get_engine("torch").load(deploy, tmp_path / "w.caffemodel")
+
+
+def test_training_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="--engine caffe"):
+        get_engine("torch").train(tmp_path / "solver.prototxt")
+
+
+def test_without_pytorch_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("latenthash.engines.torch")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(EngineError, match=r"not installed - pip install '\.\[torch\]'"):
+        get_engine("torch")
