@@ -69,7 +69,10 @@ def _shares(axes: Axes, seconds: Seconds, title: str) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter() if _decades(seconds) > 1 else "{x:g}")
     axes.axhline(50, color="black", linewidth=0.5, alpha=0.3)
-    _finish(axes)
+    # room for the names above the curves: beside them there is none
+    axes.set_ylim(-4, 106 + 9 * len(seconds))
+    axes.set_yticks(range(0, 101, 20))
+    _finish(axes, "upper left")
 
 
 def _decades(seconds: Seconds) -> float:
@@ -130,7 +133,7 @@ def _slope(axes: Axes) -> None:
     axes.plot([x, last], [y, y * last / x], ":", color="gray", label="linear", zorder=0)
 
 
-def _finish(axes: Axes) -> None:
+def _finish(axes: Axes, place: str = "best") -> None:
     axes.grid(alpha=0.3, which="major")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, framealpha=0.8, edgecolor="none")
+    axes.legend(fontsize=8, framealpha=0.8, edgecolor="none", loc=place)
