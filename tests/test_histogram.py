@@ -25,6 +25,25 @@ def test_the_child_draws_what_this_process_would() -> None:
         assert drawer.draw(*counts) == draw_histogram(*counts)
 
 
+@pytest.mark.parametrize("change", [0, 1])
+def test_what_was_expected_is_drawn_ahead_and_anew_if_it_came_otherwise(change: int) -> None:
+    with HistogramDrawer() as drawer:
+        drawer.expect(["cat", "dog"], [5, 3], [0, 1])
+        picture = drawer.draw(["cat", "dog"], [5 + change, 3], [0, 1])
+        again = drawer.draw(["cat", "dog"], [5, 3], [0, 1])
+    assert picture == draw_histogram(["cat", "dog"], [5 + change, 3], [0, 1])
+    assert (picture == again) == (change == 0)
+
+
+def test_a_child_that_died_with_a_picture_under_way_is_one_error() -> None:
+    with HistogramDrawer() as drawer:
+        drawer._child.kill()
+        drawer._child.wait()
+        drawer.expect(["cat"], [1], [0])
+        with pytest.raises(DataError, match=r"died \(exit code -9\)"):
+            drawer.draw(["cat"], [1], [0])
+
+
 def test_a_child_with_nothing_to_draw_ends() -> None:
     with HistogramDrawer() as drawer:
         child = drawer._child

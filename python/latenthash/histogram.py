@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import json
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from types import TracebackType
 
 from .errors import DataError
 
+Counts = tuple[list[str], list[int], list[int]]
+"""Labels, and how many images of each there are for training and for validation."""
+
+_SIZE = struct.Struct("<Q")  # ahead of each picture
 _SERVE = "from latenthash.histogram import serve; serve()"
 _TRAIN_COLOUR, _VAL_COLOUR = "#2b5c8a", "#f0a04b"
 _MOST_NAMED = 150  # classes; beyond it names would run into each other
 
 
 class HistogramDrawer:
-    """A child process that draws one histogram, as `draw_histogram` does.
+    """A child process that draws histograms, as `draw_histogram` does.
 
     Start it early. It ends when its pipe does, so it never outlives this process.
     """
@@ -30,6 +36,7 @@ class HistogramDrawer:
     def __enter__(self) -> HistogramDrawer:
         command = [sys.executable, "-c", _SERVE]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._expected: Counts | None = None
         return self
 
     def __exit__(
@@ -42,32 +49,59 @@ class HistogramDrawer:
             self._child.kill()
         self._child.communicate()
 
+    def expect(
+        self, labels: Sequence[str], train_counts: Sequence[int], val_counts: Sequence[int]
+    ) -> None:
+        """Draw, while this process goes on, what `draw` will most likely be asked for."""
+        self._expected = (list(labels), list(train_counts), list(val_counts))
+        self._ask(self._expected)
+
     def draw(
         self, labels: Sequence[str], train_counts: Sequence[int], val_counts: Sequence[int]
     ) -> bytes:
-        """PNG, once.
+        """PNG.
 
         Raises:
             DataError: the child died.
         """
-        request = json.dumps([list(labels), list(train_counts), list(val_counts)])
-        picture, _ = self._child.communicate(request.encode("ascii"))
-        if self._child.returncode:
+        wanted = (list(labels), list(train_counts), list(val_counts))
+        expected, self._expected = self._expected, None
+        if expected is not None:
+            picture = self._answer()
+            if expected == wanted:
+                return picture
+        self._ask(wanted)
+        return self._answer()
+
+    def _ask(self, counts: Counts) -> None:
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # it died: its missing answer will say so
+            self._child.stdin.write(json.dumps(counts).encode("ascii") + b"\n")
+            self._child.stdin.flush()
+
+    def _answer(self) -> bytes:
+        assert self._child.stdout is not None
+        head = self._child.stdout.read(_SIZE.size)
+        size = _SIZE.unpack(head)[0] if len(head) == _SIZE.size else 0
+        picture = self._child.stdout.read(size)
+        if not size or len(picture) < size:
             raise DataError(
-                f"the process that draws the histogram died (exit code {self._child.returncode})",
+                f"the process that draws the histogram died (exit code {self._child.wait()})",
                 "it may have run out of memory: free some",
             )
         return picture
 
 
 def serve() -> None:
-    """Draw what comes down the pipe; what the child runs."""
+    """Draw what comes down the pipe, line by line; what the child runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the parent is gone: so are we, quietly
     import matplotlib.figure  # noqa: F401  (ahead of the request)
 
-    request = sys.stdin.buffer.read()
-    if request:
-        sys.stdout.buffer.write(draw_histogram(*json.loads(request)))
+    for line in sys.stdin.buffer:
+        picture = draw_histogram(*json.loads(line))
+        sys.stdout.buffer.write(_SIZE.pack(len(picture)) + picture)
+        sys.stdout.buffer.flush()
 
 
 def draw_histogram(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -94,6 +94,7 @@ def build_lmdb(
         if val_fraction is None and not found.has_split:
             val_fraction = DEFAULT_VAL
         splits = _splits(source, found, val_fraction, seed)
+        drawer.expect(found.labels, *_counts(splits, len(found.labels)))  # if none is skipped
         run = _Build(recipe, len(found.labels), strict, workers, on_progress, len(found.samples))
         for skipped in found.skipped:
             run.skip(*skipped)
@@ -130,6 +131,17 @@ def _splits(
     if not val and val_fraction != 0:
         raise DataError(f"{source}: no class has two images to split", "add images or give --val 0")
     return {"train": train, "val": val} if val else {"train": train}
+
+
+def _counts(splits: Mapping[str, Sequence[Sample]], classes: int) -> list[list[int]]:
+    """Images of each class for training and for validation."""
+    return [_count(splits.get(name, ()), classes) for name in ("train", "val")]
+
+
+def _count(samples: Sequence[Sample], classes: int) -> list[int]:
+    labels = np.array([sample.label for sample in samples], dtype=np.intp)
+    counts: list[int] = np.bincount(labels, minlength=classes).tolist()
+    return counts
 
 
 class _Build:
@@ -189,8 +201,7 @@ class _Build:
                 "give images that can be opened",
             )
         _write_text(folder / f"{name}.txt", [f"{s.name} {s.label}" for s in written])
-        labels = [sample.label for sample in written]
-        self.counts[name] = np.bincount(labels, minlength=self._classes).tolist()
+        self.counts[name] = _count(written, self._classes)
         self.hashes[name] = writer.content_hash
         if name == "train":
             self._write_mean(total / len(written), folder / MEAN)
