@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from typing import Any
 
 try:
+    from latenthash.engines import Engine, get_engine
     from latenthash.errors import LatentHashError
     from latenthash.progress import Progress
 except ImportError as error:
@@ -93,10 +94,19 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """--engine and --threads."""
+def add_engine(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """--engine, --precision and --threads."""
     parser.add_argument(
-        "--engine", choices=["caffe", "torch"], default="caffe", help="what runs the net"
+        "--engine",
+        choices=["auto", "caffe", "torch"],
+        default=default,
+        help="what runs the net; auto takes the faster one that is installed",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        help="what PyTorch computes in (default: float32); bfloat16 is faster where the "
+        "processor has it, and no longer Caffe's numbers to the digit",
     )
     parser.add_argument(
         "--threads",
@@ -104,6 +114,11 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="threads of the linear algebra; default: the free cores, or LATENTHASH_THREADS. "
         "More threads than free cores make it many times slower",
     )
+
+
+def engine(args: argparse.Namespace, few: bool = False) -> Engine:
+    """The engine that was asked for; `few` as in `get_engine`."""
+    return get_engine(args.engine, args.threads, args.precision, few)
 
 
 def net_file(net: str, name: str) -> Path:

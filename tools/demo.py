@@ -12,7 +12,6 @@ import _cli  # isort: skip  (first: it finds the project's interpreter)
 from pathlib import Path
 
 from latenthash.demo import Demo
-from latenthash.engines import get_engine
 from latenthash.progress import Progress
 
 DIGITS = _cli.ROOT / "data/mnist5k/mnist_5k.csv.gz"
@@ -28,11 +27,11 @@ def main() -> None:
         "--images", type=Path, help="folder of class folders; default: 5,000 digits"
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder to write")
-    _cli.add_engine(parser)
+    _cli.add_engine(parser, default="caffe")
     _cli.add_json(parser)
     args = parser.parse_args()
 
-    demo = Demo(args.output, get_engine(args.engine, args.threads), announce)
+    demo = Demo(args.output, _cli.engine(args), announce)
     images = args.images or DIGITS
     report = demo.run(images, images.name if args.images else "mnist5k")
     _cli.remember_index(args.output / "index")

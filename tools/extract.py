@@ -7,7 +7,6 @@ import _cli  # isort: skip  (first: it finds the project's interpreter)
 
 from pathlib import Path
 
-from latenthash.engines import get_engine
 from latenthash.extract import DEFAULT_BATCH, extract
 from latenthash.model import open_model
 from latenthash.sources import open_source
@@ -36,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
 
     model = open_model(_cli.net_file(args.net, "deploy.prototxt"), args.weights)
-    engine = get_engine(args.engine, args.threads)
+    engine = _cli.engine(args)
     with _cli.bar("extracting") as progress:
         report = extract(
             open_source(args.source, root=args.root, labelled=False),

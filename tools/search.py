@@ -11,7 +11,6 @@ from pathlib import Path
 
 from _index_text import near_copies
 from latenthash.distances import METRICS
-from latenthash.engines import get_engine
 from latenthash.errors import DataError, ImageError
 from latenthash.index import Filter, SearchOptions
 from latenthash.index.bucket.memory import parse_size
@@ -26,7 +25,7 @@ def main() -> int:
         raise DataError("no query", "give an image file, or --like NAME")
     options = search_options(args)
     answers, failed = [], False
-    engine = get_engine(args.engine, args.threads) if args.images else None
+    engine = _cli.engine(args, few=True) if args.images else None
     ram = parse_size(args.ram) if args.ram else None
     with Searcher(args.index or _cli.latest_index(), engine, ram) as searcher:
         answers += [searcher.search_name(name, options, args.fold) for name in args.like]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from latenthash.engines import Step, TrainingStopped, get_engine
+from latenthash.engines import Step, TrainingStopped
 from latenthash.train import TrainResult, train
 
 
@@ -88,7 +88,7 @@ def resume_line(args: argparse.Namespace, stopped: TrainingStopped) -> str:
 def main() -> int:
     """Train and report."""
     args = arguments()
-    engine = get_engine(args.engine, args.threads)
+    engine = _cli.engine(args)
     try:
         with closing(Bar()) as bar:
             result = train(

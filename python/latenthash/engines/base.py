@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, cast
@@ -13,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
+from .caffe_home import is_built
+
+logger = logging.getLogger(__name__)
 
 _MODULES = {"caffe": "caffe", "torch": "torch", "fake": "fake"}
 
@@ -121,18 +126,33 @@ class Engine(Protocol):
         ...
 
 
-def get_engine(name: str = "caffe", threads: int | None = None) -> Engine:
+def get_engine(
+    name: str = "caffe",
+    threads: int | None = None,
+    precision: str | None = None,
+    few: bool = False,
+) -> Engine:
     """Engine by name, imported only now.
 
     Args:
-        name: "caffe", "torch", or "fake" (a deterministic double for tests).
+        name: "caffe", "torch", "auto" (of these the faster one that is installed, logged),
+            or "fake" (a deterministic double for tests).
         threads: BLAS threads; None takes the free cores.
+        precision: what PyTorch computes in, "float32" or "bfloat16"; None: float32.
+        few: for "auto", that a few images are all there is to do, so that the engine that
+            starts sooner is the faster one.
 
     Raises:
-        EngineError: no engine of that name, or what it needs is not installed.
+        EngineError: no engine of that name, what it needs is not installed, or it does not
+            compute in that precision.
     """
+    if name == "auto":
+        name = _fastest(few)
+        logger.info("engine: %s", name)
     if name not in _MODULES:
-        raise EngineError(f"no engine named {name!r}", f"choose one of {', '.join(_MODULES)}")
+        raise EngineError(f"no engine named {name!r}", f"choose one of auto, {', '.join(_MODULES)}")
+    if precision not in (None, "float32") and name != "torch":
+        raise EngineError(f"{name} does not compute in {precision}", "choose --engine torch")
     try:
         module = import_module(f".{_MODULES[name]}", __package__)
     except ModuleNotFoundError as error:
@@ -140,4 +160,15 @@ def get_engine(name: str = "caffe", threads: int | None = None) -> Engine:
             raise
         remedy = "pip install '.[torch]', or choose --engine caffe"
         raise EngineError("PyTorch is not installed", remedy) from error
-    return cast(Engine, module.make_engine(threads))
+    settings = {} if precision is None or name != "torch" else {"precision": precision}
+    return cast(Engine, module.make_engine(threads, **settings))
+
+
+def _fastest(few: bool) -> str:
+    """Of the engines that are installed the faster one, as measured in docs/engines.md."""
+    torch, caffe = find_spec("torch") is not None, is_built()
+    if not (torch or caffe):
+        raise EngineError(
+            "neither Caffe nor PyTorch is installed", "run `make setup`, or pip install '.[torch]'"
+        )
+    return "torch" if torch and not (few and caffe) else "caffe"

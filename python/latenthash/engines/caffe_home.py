@@ -32,6 +32,12 @@ def caffe_home() -> Path:
     return home
 
 
+def is_built() -> bool:
+    """Whether a Caffe is named and there."""
+    named, _ = _named()
+    return named is not None and (Path(named).expanduser() / _EXTENSION).is_file()
+
+
 def pycaffe_folder() -> Path:
     """Folder of the extension module `_caffe`.
 
