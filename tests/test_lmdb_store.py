@@ -262,9 +262,24 @@ def test_a_broken_database_is_named_with_the_remedy(
     assert refused.value.remedy
 
 
-def test_a_database_open_already_says_so(tmp_path: Path) -> None:
+def test_several_readers_share_a_database(tmp_path: Path) -> None:
+    write(tmp_path / "db", noise(2))
+    (tmp_path / "link").symlink_to(tmp_path / "db")
+    with DatumReader(tmp_path / "db") as first:
+        second = DatumReader(tmp_path / "link")
+        second.close()
+        second.close()
+        with DatumReader(tmp_path / "db") as third:
+            assert list(third.items()) == list(first.items())
+        assert len(list(first)) == 2
+
+
+def test_a_database_open_otherwise_says_so(tmp_path: Path) -> None:
     write(tmp_path / "db", noise(1))
-    with DatumReader(tmp_path / "db"), pytest.raises(LatentHashError, match="already open"):
+    with (
+        lmdb.open(str(tmp_path / "db"), readonly=True, lock=False),
+        pytest.raises(LatentHashError, match="already open"),
+    ):
         DatumReader(tmp_path / "db")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -34,6 +35,10 @@ _FIRST_MAP_SIZE = 1 << 26
 _BATCH_BYTES = 1 << 24
 _LONGEST_KEY = 511  # LMDB's limit
 _REBUILD = "build it again with build_lmdb.py"
+
+# A process can open a file but once: (environment, readers) by device and inode.
+_readers: dict[tuple[int, int], tuple[lmdb.Environment, int]] = {}
+_open_lock = threading.Lock()
 
 
 def make_key(number: int, name: str) -> str:
@@ -206,6 +211,7 @@ class DatumReader:
     """Reads an LMDB of Datums, raw or encoded. Close it, or use it as a context.
 
     Takes no lock, so that a read-only disk will do: do not read what is being written.
+    Several may read the same LMDB.
 
     Args:
         path: the LMDB's folder.
@@ -218,6 +224,7 @@ class DatumReader:
     def __init__(self, path: Path, channels: int | None = None) -> None:
         self.path = path
         self._env = _open(path)
+        self._closed = False
         try:
             self._check_size()
             self._channels = channels
@@ -229,8 +236,10 @@ class DatumReader:
             raise
 
     def close(self) -> None:
-        """Free the file."""
-        self._env.close()
+        """Free the file; calling again does nothing."""
+        if not self._closed:
+            self._closed = True
+            _close(self._env)
 
     def __enter__(self) -> DatumReader:
         return self
@@ -252,6 +261,12 @@ class DatumReader:
             for key, value in cursor:
                 datum = self._datum(value)
                 yield os.fsdecode(bytes(key)), self._pixels(datum), datum.label
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (key, serialised Datum) in the order of the keys."""
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            for key, value in cursor:
+                yield os.fsdecode(key), value
 
     def labels(self) -> NDArray[np.int32]:
         """All labels in the order of the keys, without decoding images; (len,) int32."""
@@ -318,7 +333,30 @@ def _open(path: Path) -> lmdb.Environment:
         inside = sorted(file.parent for file in path.glob(f"*/{_DATA}"))
         remedy = f"give {inside[0]}" if inside else _REBUILD
         raise DataError(f"{path}: holds no {_DATA}", remedy)
+    status = (path / _DATA).stat()
+    file = (status.st_dev, status.st_ino)
+    with _open_lock:
+        if file in _readers:
+            env, count = _readers[file]
+        else:
+            env, count = _open_env(path), 0
+        _readers[file] = env, count + 1
+    return env
+
+
+def _open_env(path: Path) -> lmdb.Environment:
     try:
         return lmdb.open(str(path), readonly=True, lock=False, create=False)
     except lmdb.Error as error:
         raise DataError(f"{path}: cannot be opened ({error})", _REBUILD) from error
+
+
+def _close(env: lmdb.Environment) -> None:
+    """Close an environment if no other reader has it."""
+    with _open_lock:
+        [(file, count)] = [(file, count) for file, (e, count) in _readers.items() if e is env]
+        if count > 1:
+            _readers[file] = env, count - 1
+        else:
+            del _readers[file]
+            env.close()
