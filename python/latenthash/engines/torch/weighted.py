@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ...errors import NetError
 from ...proto.caffe_pb2 import ConvolutionParameter
+from .depthwise import Pair, convolve
 from .registry import Call, canonical, operation
-
-Pair = tuple[int, int]
 
 
 @operation("Convolution")
@@ -20,7 +19,7 @@ def _convolution(call: Call) -> Sequence[Tensor]:
     conv = call.param.convolution_param
     _require_images(call)
     return [
-        F.conv2d(
+        convolve(
             bottom,
             call.weights[0],
             _bias(call, conv.bias_term),
