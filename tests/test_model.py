@@ -94,7 +94,7 @@ def test_missing_pieces_are_named(tmp_path: Path) -> None:
     with pytest.raises(NetError, match=r"no\.caffemodel: no such file"):
         open_model(model.deploy, tmp_path / "no.caffemodel")
     model.weights.with_name("small.caffemodel.json").unlink()
-    with pytest.raises(NetError, match=r"no small\.caffemodel\.json beside it"):
+    with pytest.raises(NetError, match=r"neither small\.caffemodel\.json nor a readme\.md"):
         open_model(model.deploy, model.weights)
 
 

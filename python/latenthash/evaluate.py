@@ -50,7 +50,7 @@ def evaluate(
     require_same(
         queries.manifest["model"],
         database.manifest["model"],
-        ("deploy_sha256", "weights_sha256"),
+        ("deploy_sha256", "weights_sha256", "hash_sha256"),
         f"{queries.path} and {database.path}",
     )
     for codes in (database, queries):

@@ -3,6 +3,9 @@
 Work is done in parts of `PART` images; a part that is on disk is not made again, so an
 interrupted run loses at most one. Memory holds one batch and what is decoded ahead of
 it, however many images there are.
+
+A hash that is to be learned on the images themselves waits for the features of all of
+them; the codes are then made while the parts are joined.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .coders import Coder, coder_of
 from .codes import Parts, Rows, Skipped, file_size
 from .engines import Engine, Net
 from .errors import ImageError
 from .files import require_room
-from .images import decode, fit, prepare, read_bytes
+from .hashing import HashSettings
+from .images import Preprocess, decode, fit, prepare, read_bytes
 from .manifest import Manifest, new_manifest
-from .model import HashModel
+from .model import FeatureModel, HashModel
 from .parallel import ordered_map
 from .progress import Progress, silent
 from .sources import Sample, Source
@@ -39,11 +44,13 @@ class ExtractReport:
         output: the code file.
         images: images in it.
         skipped: (name, reason) of those left out; also in `<output>.skipped.csv`.
+        model: what made the codes; a learned hash lies in `<output>.hash.h5`.
     """
 
     output: Path
     images: int
     skipped: list[tuple[str, str]]
+    model: HashModel
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,11 @@ class _Prepared:
 
 def extract(
     source: Source,
-    model: HashModel,
+    model: FeatureModel,
     engine: Engine,
     output: Path,
     *,
+    learning: HashSettings | None = None,
     batch: int = DEFAULT_BATCH,
     workers: int | None = None,
     strict: bool = False,
@@ -71,26 +79,29 @@ def extract(
 
     Args:
         source: the images, with names and labels.
-        model: the network.
+        model: the network; a `HashModel` unless a hash is learned.
         engine: what runs it.
         output: code file (HDF5), replaced whole at the end; rows in the source's order.
+        learning: the hash to learn on the features of these images; None takes the
+            model's own codes.
         batch: images a forward pass.
         workers: threads that decode; None takes one a core.
         strict: an image that cannot be used is an error, not a line in skipped.csv.
         on_progress: told of images done.
 
     Raises:
-        DataError: no image could be used.
+        DataError: no image could be used, or too few to learn from.
         ImageError: with `strict`, the first image that cannot be used.
         NetError, EngineError, StorageError: parts done so far stay for the next run.
     """
     total = len(source.samples)
-    require_room(output, 2 * file_size(total, model.bits, model.dim))  # parts, then the whole
-    parts = Parts(output, _plan(source, model))
+    coder = coder_of(model, learning, total)
+    require_room(output, 2 * file_size(total, coder.bits, model.dim))  # parts, then the whole
+    parts = Parts(output, _plan(source, model, coder.part_bits))
     slices = {n: source.samples[n * PART : (n + 1) * PART] for n in range(-(-total // PART))}
     missing = [number for number in slices if not parts.done(number)]
     done = total - sum(len(slices[number]) for number in missing)
-    pipeline = _Pipeline(model, batch, workers or usable_cores(), strict)
+    pipeline = _Pipeline(model.preprocess, coder, batch, workers or usable_cores(), strict)
     if missing:
         with engine.load(model.deploy, model.weights) as net:
             for number in missing:
@@ -99,16 +110,16 @@ def extract(
                 told = _reporting(rows, skipped, done, total, on_progress)
                 parts.write(number, len(slices[number]), told, skipped)
                 done += len(slices[number])
-    left_out = parts.join()
-    return ExtractReport(output, total - len(left_out), left_out)
+    hashed, left_out = coder.join(parts)
+    return ExtractReport(output, total - len(left_out), left_out, hashed)
 
 
-def _plan(source: Source, model: HashModel) -> Manifest:
+def _plan(source: Source, model: FeatureModel, bits: int) -> Manifest:
     """The code file's manifest, which also tells whether parts belong to this run."""
     return new_manifest(
         "extract",
         model=model.describe(),
-        bits=model.bits,
+        bits=bits,
         dim=model.dim,
         classes=source.labels,
         root=str(source.root.resolve()) if source.root else None,
@@ -137,8 +148,11 @@ def _reporting(
 class _Pipeline:
     """Decodes ahead in threads while the net computes."""
 
-    def __init__(self, model: HashModel, batch: int, workers: int, strict: bool) -> None:
-        self._model, self._batch, self._workers, self._strict = model, batch, workers, strict
+    def __init__(
+        self, preprocess: Preprocess, coder: Coder, batch: int, workers: int, strict: bool
+    ) -> None:
+        self._preprocess, self._coder = preprocess, coder
+        self._batch, self._workers, self._strict = batch, workers, strict
 
     def run(self, net: Net, samples: Sequence[Sample], skipped: Skipped) -> Iterator[Rows]:
         """Rows of the samples, a batch at a time; those left out are added to `skipped`."""
@@ -149,13 +163,13 @@ class _Pipeline:
                 continue
             ready.append(item)
             if len(ready) == self._batch:
-                yield self._encode(net, ready)
+                yield self._rows(net, ready)
                 ready = []
         if ready:
-            yield self._encode(net, ready)
+            yield self._rows(net, ready)
 
     def _prepare(self, sample: Sample) -> _Prepared:
-        preprocess = self._model.preprocess
+        preprocess = self._preprocess
         try:
             if sample.path is None:
                 pixels, content = self._from_array(sample)
@@ -170,12 +184,12 @@ class _Pipeline:
 
     def _from_array(self, sample: Sample) -> tuple[NDArray[np.uint8], bytes]:
         assert sample.pixels is not None  # a sample has a path or pixels
-        preprocess = self._model.preprocess
+        preprocess = self._preprocess
         return fit(sample.pixels, preprocess.channels, preprocess.resize), sample.pixels.tobytes()
 
-    def _encode(self, net: Net, ready: Sequence[_Prepared]) -> Rows:
+    def _rows(self, net: Net, ready: Sequence[_Prepared]) -> Rows:
         batch = np.stack([item.values for item in ready if item.values is not None])
-        features, codes = self._model.encode(net, batch)
+        features, codes = self._coder.encode(net, batch)
         return Rows(
             names=[item.sample.name for item in ready],
             labels=np.array([item.sample.label for item in ready], np.int32),

@@ -17,7 +17,7 @@ from .files import atomic_file
 
 FORMAT = 1
 Manifest = dict[str, Any]
-IDENTITY = ("deploy_sha256", "weights_sha256", "preprocess_sha256")
+IDENTITY = ("deploy_sha256", "weights_sha256", "preprocess_sha256", "hash_sha256")
 """Keys of a model's description that tell one model from another."""
 
 

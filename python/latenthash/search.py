@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -123,8 +124,7 @@ class Searcher:
         self._loaded = self._load(engine) if engine else None
 
     def _load(self, engine: Engine) -> tuple[HashModel, Net]:
-        facts = self.index.manifest
-        model = stored_model(facts["model"], self.index.folder / facts["model_folder"])
+        model = _model(self.index)
         return model, engine.load(model.deploy, model.weights)
 
     def search(
@@ -257,6 +257,22 @@ class Searcher:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def index_model(folder: Path) -> HashModel:
+    """The network and hash that built the index in `folder`.
+
+    Raises:
+        DataError, StorageError: no index, or a damaged one.
+        MismatchError: the weights that built it are gone or changed.
+    """
+    with closing(BucketIndex(folder)) as index:
+        return _model(index)
+
+
+def _model(index: BucketIndex) -> HashModel:
+    facts = index.manifest
+    return stored_model(facts["model"], index.folder / facts["model_folder"])
 
 
 def _nothing(found: Hits, options: SearchOptions) -> str:

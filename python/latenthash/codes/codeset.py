@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +25,7 @@ from ..hamming import Codes, width
 from ..manifest import FORMAT, Manifest
 
 Features = NDArray[np.float16]
+Encode = Callable[[Features], Codes]
 _CHUNK_BYTES = 1 << 20
 _ROW_BYTES = 320  # name, label, hash and HDF5's own, generously
 _FILE_BYTES = 4 << 20  # chunks that are not full, and HDF5's own
@@ -216,15 +217,24 @@ def _manifest(file: h5py.File, path: Path) -> Manifest:
     return manifest
 
 
-def merge(parts: Sequence[Path], path: Path, manifest: Manifest) -> None:
-    """Join code files of one network into `path`, streamed; the parts stay."""
+def merge(
+    parts: Sequence[Path], path: Path, manifest: Manifest, encode: Encode | None = None
+) -> None:
+    """Join code files of one network into `path`, streamed; the parts stay.
+
+    Args:
+        parts: one or more.
+        path: replaced whole.
+        manifest: of the result; tells how many bits its codes have.
+        encode: gives the codes anew, from the features; None keeps those of the parts.
+    """
     count = 0
     for part in parts:
         with CodeSet(part) as codes:
-            count, bits, dim = count + len(codes), codes.bits, codes.dim
-    with CodeWriter(path, bits, dim, count) as writer:
+            count, dim = count + len(codes), codes.dim
+    with CodeWriter(path, manifest["bits"], dim, count) as writer:
         for part in parts:
             with CodeSet(part) as codes:
                 for rows in codes.blocks():
-                    writer.append(rows)
+                    writer.append(replace(rows, codes=encode(rows.features)) if encode else rows)
         writer.finish(manifest)

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import DataError
 from ..files import atomic_file
 from ..manifest import Manifest, write_manifest
-from .codeset import CodeSet, CodeWriter, Rows, merge
+from .codeset import CodeSet, CodeWriter, Encode, Rows, merge
 
 Skipped = list[tuple[str, str]]
 _log = logging.getLogger(__name__)
@@ -67,8 +67,16 @@ class Parts:
         files = sorted(self.folder.glob("[0-9]*.json"))
         return [(name, reason) for file in files for name, reason in json.loads(file.read_text())]
 
-    def join(self) -> Skipped:
+    def files(self) -> list[Path]:
+        """Code files of the parts so far, in order."""
+        return sorted(self.folder.glob("[0-9]*.h5"))
+
+    def join(self, manifest: Manifest | None = None, encode: Encode | None = None) -> Skipped:
         """Make the code file of all parts, list what was skipped, remove the parts.
+
+        Args:
+            manifest: of the code file; None takes the plan.
+            encode: gives the codes, from the features; None takes those of the parts.
 
         Returns:
             (name, reason) of every image left out.
@@ -77,7 +85,7 @@ class Parts:
             DataError: every image was left out.
         """
         skipped = self.skipped()
-        merge(sorted(self.folder.glob("[0-9]*.h5")), self.output, self.plan)
+        merge(self.files(), self.output, manifest or self.plan, encode)
         with CodeSet(self.output) as codes:
             empty = not len(codes)
         write_skipped(skipped, self.output.with_name(self.output.name + ".skipped.csv"))

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...codes import CodeSet
-from ...errors import DataError, LatentHashError
+from ...errors import DataError, LatentHashError, MismatchError
 from ...files import fsync, sha256, storage_errors
+from ...hashing import read_hash
 from ...manifest import Manifest, new_manifest, read_manifest
 from ...progress import Progress, silent
 from . import layout
@@ -194,6 +195,10 @@ def _copy_model(
     if isinstance(mean, dict):
         _copy(mean["file"], folder / "mean.binaryproto", codes)
         mean = {**mean, "file": "mean.binaryproto"}
+    learned = model.get("hash")
+    if learned is not None:
+        _copy_hash(learned["file"], folder / "hash.h5", codes)
+        learned = {**learned, "file": "hash.h5"}
     files = sorted(folder.iterdir())
     for path in (*files, folder, folder.parent):
         fsync(path)
@@ -204,10 +209,20 @@ def _copy_model(
         }
         for path in files
     }
-    return {**model, "preprocess": {**model["preprocess"], "mean": mean}}, known
+    preprocess = {**model["preprocess"], "mean": mean}
+    return {**model, "preprocess": preprocess, "hash": learned}, known
 
 
 def _copy(source: str, target: Path, codes: CodeSet) -> None:
     if not Path(source).is_file():
         raise DataError(f"{source}: no such file, but it made {codes.path}", "put it back")
     shutil.copyfile(source, target)
+
+
+def _copy_hash(source: str, target: Path, codes: CodeSet) -> None:
+    """Copy a learned hash, unless another has taken its name since."""
+    _copy(source, target, codes)
+    if read_hash(target).identity != codes.manifest["model"]["hash_sha256"]:
+        raise MismatchError(
+            f"{source}: is not the hash that made {codes.path}", "put it back, or extract again"
+        )

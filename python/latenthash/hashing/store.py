@@ -1,0 +1,63 @@
+"""A hash function as a file: HDF5 with `mean`, `projection` and a manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import DataError
+from ..files import atomic_file
+from ..manifest import FORMAT, new_manifest
+from .function import HashFunction
+
+_STAGE = "learn_hash"
+
+
+def write_hash(function: HashFunction, path: Path) -> None:
+    """Write the file whole; equal functions give equal bytes.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    manifest = new_manifest(
+        _STAGE,
+        method=function.method,
+        seed=function.seed,
+        bits=function.bits,
+        dim=function.dim,
+        learned_from=function.learned_from,
+        sha256=function.identity,
+    )
+    with atomic_file(path) as partial, h5py.File(partial, "w") as file:
+        file["mean"] = function.mean.astype("<f4")
+        file["projection"] = function.projection.astype("<f4")
+        file.attrs["manifest"] = json.dumps(manifest, sort_keys=True)
+
+
+def read_hash(path: Path) -> HashFunction:
+    """Read what `write_hash` wrote.
+
+    Raises:
+        DataError: missing, damaged, of a newer format, or no hash function.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            manifest: dict[str, Any] = json.loads(file.attrs["manifest"])
+            mean, projection = (np.asarray(file[name][:]) for name in ("mean", "projection"))
+    except (OSError, KeyError, ValueError) as error:
+        problem = "is no hash function" if path.exists() else "no such file"
+        raise DataError(f"{path}: {problem}", "extract with --hash writes one") from error
+    if manifest.get("stage") != _STAGE:
+        raise DataError(f"{path}: is no hash function", "extract with --hash writes one")
+    if manifest["format"] > FORMAT:
+        raise DataError(f"{path}: written by a newer version", "update latenthash")
+    function = HashFunction(
+        manifest["method"], manifest["seed"], manifest["learned_from"], mean, projection
+    )
+    if function.identity != manifest["sha256"]:
+        raise DataError(f"{path}: damaged, its checksum differs", "put a whole copy back")
+    return function
