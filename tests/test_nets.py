@@ -28,7 +28,9 @@ SHIPPED = {
     "alexnet_128": ("alexnet", 128),
     "vgg16_48": ("vgg16", 48),
     "vgg19_8": ("vgg19", 8),
+    "efficientnet_lite0_48": ("efficientnet_lite0", 48),
 }
+FEATURES = {"lenet": "ip1", "quick": "ip1", "efficientnet_lite0": "pool"}
 CAFFENET = {  # from BVLC's bvlc_reference_caffenet.caffemodel
     "conv1": ((96, 3, 11, 11), (96,)),
     "conv2": ((256, 48, 5, 5), (256,)),
@@ -75,11 +77,7 @@ def test_both_phases_and_deploy_fit_together(family: str, tmp_path: Path) -> Non
     assert "accuracy" in test.blob_shapes and "accuracy" not in train.blob_shapes
     assert deploy.blob_shapes["data"] == (1, channels, size, size)
     assert deploy.blob_shapes["prob"] == (1, 7) and deploy.blob_shapes[deploy.code_blob] == (1, 24)
-    assert (
-        deploy.feature_blob
-        == train.feature_blob
-        == ("ip1" if channels == 1 or size < 99 else "fc7")
-    )
+    assert deploy.feature_blob == train.feature_blob == FEATURES.get(family, "fc7")
     trained = {name: shapes for name, shapes in train.param_shapes.items() if "label" not in name}
     assert deploy.param_shapes == trained
 

@@ -17,10 +17,12 @@ def main() -> None:
     folder = args.output or ROOT / "prototxt" / f"{args.net}_{args.bits}"
     train_images, val_images = _images(args.data, "train"), _images(args.data, "val")
     files = nets.build(
-        args.net, args.bits, args.classes, args.data, _shown(folder), train_images, val_images
-    )
+        args.net, args.bits, args.classes, args.data, _shown(folder), train_images, val_images,
+        size=args.size, fixed_statistics=args.fixed_statistics,
+    )  # fmt: skip
     paths = nets.write_net(files, folder, replace=args.force)
-    family, net = nets.NETS[args.net], load_netdef(folder / "deploy.prototxt", "TEST")
+    family = nets.NETS[args.net].sized(args.size or nets.NETS[args.net].crop)
+    net = load_netdef(folder / "deploy.prototxt", "TEST")
     report = {
         "name": files.name,
         "about": files.about,
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def _arguments() -> Namespace:
-    families = "\n".join(f"  {family.name:8} {family.summary}" for family in nets.NETS.values())
+    families = "\n".join(f"  {family.name:18} {family.summary}" for family in nets.NETS.values())
     options = parser(
         f"{__doc__}\n\nnets:\n{families}\n\n{nets.ADVICE}",
         "python tools/make_net.py --net alexnet --bits 48 --classes 10 --data data/cifar10",
@@ -53,6 +55,12 @@ def _arguments() -> Namespace:
     options.add_argument("--bits", required=True, type=int, help="width of the codes")
     options.add_argument("--classes", required=True, type=int, help="number of classes")
     options.add_argument("--data", help="folder of train_lmdb, val_lmdb and mean.binaryproto")
+    options.add_argument("--size", type=int, help="side of the net's input, where a net can choose")
+    options.add_argument(
+        "--fixed-statistics",
+        action="store_true",
+        help="train with the normalisation that the weights bring, for small batches",
+    )
     options.add_argument("-o", "--output", type=Path, help="folder (prototxt/NET_BITS)")
     options.add_argument("--force", action="store_true", help="replace another net there")
     options.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -1,6 +1,6 @@
 """Builders of the shipped networks."""
 
-from .build import ADVICE, MAX_BITS, NETS, NetFiles, build, find_family, texts, write_net
+from .build import ADVICE, MAX_BITS, NETS, NetFiles, build, features, find_family, texts, write_net
 from .family import NetFamily
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "NetFamily",
     "NetFiles",
     "build",
+    "features",
     "find_family",
     "texts",
     "write_net",

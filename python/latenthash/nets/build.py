@@ -11,16 +11,18 @@ from google.protobuf.message import Message
 
 from ..errors import NetError
 from ..files import atomic_file
-from ..proto.caffe_pb2 import NetParameter, SolverParameter
+from ..proto.caffe_pb2 import LayerParameter, NetParameter, SolverParameter
 from . import dsl
 from .alexnet import ALEXNET
+from .efficientnet import EFFICIENTNET_LITE0
 from .family import Head, NetFamily, Task
+from .folding import fold_net
 from .lenet import LENET
 from .quick import QUICK
 from .vgg import VGG16, VGG19
 
 NETS: dict[str, NetFamily] = {
-    family.name: family for family in (LENET, QUICK, ALEXNET, VGG16, VGG19)
+    family.name: family for family in (LENET, QUICK, ALEXNET, VGG16, VGG19, EFFICIENTNET_LITE0)
 }
 MAX_BITS = 1024
 ADVICE = (
@@ -57,6 +59,8 @@ def build(
     folder: str | None = None,
     train_images: int | None = None,
     val_images: int | None = None,
+    size: int | None = None,
+    fixed_statistics: bool = False,
 ) -> NetFiles:
     """Build the net of a family.
 
@@ -71,11 +75,15 @@ def build(
             root.
         train_images: images in train_lmdb; None takes the usual set's.
         val_images: images in val_lmdb; None takes the usual set's.
+        size: side of the net's input; None takes the family's usual one.
+        fixed_statistics: training normalises by the moving averages of the weights that
+            it starts from, not by each batch; for batches of a few images.
 
     Raises:
         NetError: no such family, or a number out of range.
     """
     chosen = find_family(family)
+    chosen = chosen if size is None else chosen.sized(size)
     task = Task(
         bits,
         chosen.classes if classes is None else classes,
@@ -87,6 +95,8 @@ def build(
     head = chosen.head(task)
     source = source or f"data/{chosen.data}"
     train_val = _train_val(chosen, head, name, source)
+    if fixed_statistics:
+        dsl.fix_statistics(train_val.layer)
     solver = _solver(chosen, task, name, folder or f"prototxt/{name}")
     about = f"{chosen.summary}; {bits} bits, {task.classes} classes"
     return NetFiles(name, about, train_val, _deploy(chosen, head, name), solver)
@@ -121,10 +131,28 @@ def _train_val(family: NetFamily, head: Head, name: str, source: str) -> NetPara
 
 
 def _deploy(family: NetFamily, head: Head, name: str) -> NetParameter:
-    trained = [*family.trunk(), *head.hashing]
-    layers = [dsl.for_deploy(layer) for layer in trained]
+    trunk = family.deploy_trunk or family.trunk
+    return _run_only(family, name, [*trunk(), *head.hashing, head.prob])
+
+
+def _run_only(family: NetFamily, name: str, trained: list[LayerParameter]) -> NetParameter:
     image = dsl.input_layer(family.channels, family.crop)
-    return NetParameter(name=name, layer=[image, *layers, head.prob])
+    return NetParameter(name=name, layer=[image, *map(dsl.for_deploy, trained)])
+
+
+def features(family: str, size: int | None = None) -> NetParameter:
+    """The deploy net of a family's trunk alone, its normalisation folded away.
+
+    Args:
+        family: one of `NETS`.
+        size: side of the net's input; None takes the family's usual one.
+
+    Raises:
+        NetError: no such family or size.
+    """
+    chosen = find_family(family)
+    chosen = chosen if size is None else chosen.sized(size)
+    return fold_net(_run_only(chosen, family, (chosen.deploy_trunk or chosen.trunk)()))
 
 
 def _solver(family: NetFamily, task: Task, name: str, folder: str) -> SolverParameter:

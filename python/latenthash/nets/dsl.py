@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..proto.caffe_pb2 import (
     TEST,
     TRAIN,
@@ -79,15 +81,15 @@ def conv(
     kernel: int,
     *,
     weight: FillerParameter,
-    bias: float = 0,
+    bias: float | None = 0,
     stride: int = 1,
     pad: int = 0,
     group: int = 1,
     rates: Rates = TWICE,
 ) -> LayerParameter:
-    """Convolution with square kernels."""
+    """Convolution with square kernels; it has no bias where `bias` is None."""
     layer = _layer(name, "Convolution", [bottom])
-    layer.param.extend(specs(rates))
+    layer.param.extend(specs(rates)[: 1 if bias is None else 2])
     setting = layer.convolution_param
     setting.num_output = outputs
     setting.kernel_size.append(kernel)
@@ -98,8 +100,36 @@ def conv(
     if group > 1:
         setting.group = group
     setting.weight_filler.CopyFrom(weight)
-    setting.bias_filler.CopyFrom(constant(bias))
+    if bias is None:
+        setting.bias_term = False
+    else:
+        setting.bias_filler.CopyFrom(constant(bias))
     return layer
+
+
+def batch_norm(blob: str, *, epsilon: float, kept: float) -> list[LayerParameter]:
+    """BatchNorm and the Scale that follows it, in place, named `<blob>_bn` and `<blob>_scale`.
+
+    Args:
+        blob: what is normalised.
+        epsilon: added to the variances.
+        kept: share of the moving averages that one more batch leaves in place.
+    """
+    norm = LayerParameter(name=f"{blob}_bn", type="BatchNorm", bottom=[blob], top=[blob])
+    norm.batch_norm_param.eps = epsilon
+    norm.batch_norm_param.moving_average_fraction = kept
+    scale = LayerParameter(name=f"{blob}_scale", type="Scale", bottom=[blob], top=[blob])
+    scale.param.extend([ParamSpec(lr_mult=1, decay_mult=0)] * 2)
+    scale.scale_param.filler.CopyFrom(constant(1))
+    scale.scale_param.bias_term = True
+    return [norm, scale]
+
+
+def fix_statistics(layers: Iterable[LayerParameter]) -> None:
+    """Make training normalise by the moving averages too, and leave them as they are."""
+    for layer in layers:
+        if layer.type == "BatchNorm":
+            layer.batch_norm_param.use_global_stats = True
 
 
 def inner(
@@ -152,10 +182,46 @@ def relu(name: str, blob: str) -> LayerParameter:
     return LayerParameter(name=name, type="ReLU", bottom=[blob], top=[blob])
 
 
-def dropout(name: str, blob: str, top: str | None = None) -> LayerParameter:
-    """Dropout of one half, in place unless `top` is given."""
+def relu6(blob: str, top: str) -> list[LayerParameter]:
+    """min(max(x, 0), 6) as 6 - max(6 - max(x, 0), 0), in layers that every Caffe has.
+
+    Caffe's Power cannot learn in place, as it overwrites the gradient that it reads, nor
+    can a rectifier whose output another layer overwrites. So training needs a `top` of its
+    own; a net that only runs gives `blob` again and needs no more memory.
+    """
+    middle = blob if top == blob else f"{blob}_left"
+    return [
+        relu(f"{blob}_relu", blob),
+        _six_minus(f"{blob}_left", blob, middle),
+        relu(f"{blob}_relu_left", middle),
+        _six_minus(f"{blob}_relu6", middle, top),
+    ]
+
+
+def _six_minus(name: str, bottom: str, top: str) -> LayerParameter:
+    layer = LayerParameter(name=name, type="Power", bottom=[bottom], top=[top])
+    layer.power_param.scale = -1
+    layer.power_param.shift = 6
+    return layer
+
+
+def add(name: str, first: str, second: str) -> LayerParameter:
+    """Sum of two blobs of one shape."""
+    return _layer(name, "Eltwise", [first, second])
+
+
+def global_average(name: str, bottom: str) -> LayerParameter:
+    """Mean of each channel over all places, (N, C, 1, 1)."""
+    layer = _layer(name, "Pooling", [bottom])
+    layer.pooling_param.pool = PoolingParameter.AVE
+    layer.pooling_param.global_pooling = True
+    return layer
+
+
+def dropout(name: str, blob: str, top: str | None = None, ratio: float = 0.5) -> LayerParameter:
+    """Dropout of a share of the values, in place unless `top` is given."""
     layer = LayerParameter(name=name, type="Dropout", bottom=[blob], top=[top or blob])
-    layer.dropout_param.dropout_ratio = 0.5
+    layer.dropout_param.dropout_ratio = ratio
     return layer
 
 
@@ -208,6 +274,8 @@ def for_deploy(layer: LayerParameter) -> LayerParameter:
         if bare.HasField(field):
             getattr(bare, field).ClearField("weight_filler")
             getattr(bare, field).ClearField("bias_filler")
+    if bare.HasField("scale_param"):
+        bare.scale_param.ClearField("filler")
     return bare
 
 

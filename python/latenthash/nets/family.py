@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..errors import NetError
 from ..proto.caffe_pb2 import LayerParameter, SolverParameter, TransformationParameter
 
 
@@ -55,6 +56,8 @@ class NetFamily:
         scale: factor on the pixels after the mean is subtracted.
         mirror: train on mirrored images too.
         weights: folder under caffe_models/ of the weights to start from, None for scratch.
+        size_step: `crop` may be any multiple of this; None where the trunk fixes it.
+        deploy_trunk: the trunk of a net that only runs, where it differs.
         data: usual data set, a folder under data/, whose size the defaults below give.
         classes: usual number of classes.
         train_images: usual number of training images.
@@ -83,6 +86,21 @@ class NetFamily:
     scale: float = 1
     mirror: bool = True
     weights: str | None = None
+    size_step: int | None = None
+    deploy_trunk: Callable[[], list[LayerParameter]] | None = None
+
+    def sized(self, size: int) -> NetFamily:
+        """The family with another `crop`, `resize` in proportion.
+
+        Raises:
+            NetError: the trunk takes no such size.
+        """
+        if size == self.crop:
+            return self
+        if self.size_step is None or size < self.size_step or size % self.size_step:
+            rule = f"a multiple of {self.size_step}" if self.size_step else f"{self.crop}"
+            raise NetError(f"{self.name} for images of {size} x {size}", f"give {rule}")
+        return replace(self, crop=size, resize=round(size * self.resize / self.crop))
 
     def transform(self, source: str) -> TransformationParameter:
         """Preprocessing of the TRAIN phase; the mean image lies in `source`."""

@@ -1,0 +1,15 @@
+"""Weights of other libraries as Caffe's."""
+
+from .base import Imported
+from .efficientnet import import_efficientnet
+from .fold import fold_weights
+from .keras import import_keras_vgg
+from .torchvision import import_torchvision_vgg
+
+__all__ = [
+    "Imported",
+    "fold_weights",
+    "import_efficientnet",
+    "import_keras_vgg",
+    "import_torchvision_vgg",
+]
