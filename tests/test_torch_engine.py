@@ -15,9 +15,11 @@ import tiny
 from latenthash.engines import Net, get_engine
 from latenthash.errors import EngineError, NetError
 from latenthash.netdef import load_netdef
-from latenthash.weights import write_weights
+from latenthash.weights import read_weights, write_weights
 
 pytest.importorskip("torch")
+
+from latenthash.engines.torch import TorchEngine
 
 PROTOTXT = Path(__file__).parent.parent / "prototxt"
 
@@ -136,9 +138,36 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
         get_engine("torch").load(deploy, tmp_path / "w.caffemodel")
 
 
-def test_training_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="--engine caffe"):
-        get_engine("torch").train(tmp_path / "solver.prototxt")
+@pytest.mark.parametrize("kind", ["alexnet-like", "batch norm"])
+def test_bfloat16_is_near_float32(kind: str, tmp_path: Path) -> None:
+    body = {
+        "alexnet-like": tiny.body(),
+        "batch norm": 'layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }\n'
+        'layer { name: "scale" type: "Scale" bottom: "bn" top: "bn" '
+        "scale_param { bias_term: true } }\n"
+        'layer { name: "conv" type: "Convolution" bottom: "bn" top: "conv" '
+        "convolution_param { num_output: 4 kernel_size: 3 } }\n"
+        + tiny.body().replace('bottom: "data"', 'bottom: "conv"'),
+    }[kind]
+    deploy = tiny.write_deploy(tmp_path / "deploy.prototxt", body)
+    weights = random_weights(deploy, tmp_path / "tiny.caffemodel")
+    values = read_weights(weights)
+    values |= {"bn": [np.abs(blob) + 1 for blob in values["bn"]]} if "bn" in values else {}
+    write_weights(values, weights)
+    found = []
+    for precision in ("float32", "bfloat16"):
+        with TorchEngine(1, precision).load(deploy, weights) as net:
+            found.append(net.forward(images(4) / 30, ["ip1", "codes"]))
+    for name, exact in found[0].items():
+        assert found[1][name].dtype == np.float32
+        scale = np.abs(exact).max()
+        error = float(np.abs(found[1][name] - exact).max() / scale)
+        assert 0 < error < 0.03, name
+
+
+def test_no_such_precision() -> None:
+    with pytest.raises(EngineError, match=r"float16'.* - choose float32 or bfloat16"):
+        TorchEngine(1, "float16")
 
 
 def test_without_pytorch_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,6 @@ def run_torch(net: NetDef, weights: Weights, given: Arrays, phase: str) -> Array
     """The same as `run_nets`, by the torch engine."""
     graph = Graph(net)
     graph.take(weights)
-    graph.train(phase == "TRAIN")
     inputs = {
         name[5:]: torch.from_numpy(values).requires_grad_(name != "blob label")
         for name, values in given.items()

@@ -6,6 +6,7 @@ Caffe keeps weights in two forms: a binary NetParameter (`.caffemodel`) and HDF5
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,12 +128,15 @@ def _write_hdf5(weights: Weights, path: Path) -> None:
             f"{path}: Caffe's HDF5 holds no layer with a slash in its name, as {nested[0]!r} has",
             "write a .caffemodel",
         )
-    with atomic_file(path) as partial, h5py.File(partial, "w") as file:
+    made = io.BytesIO()  # in memory: HDF5 dies of a disk that fills up
+    with h5py.File(made, "w") as file:
         data = file.create_group("data")
         for layer, arrays in weights.items():
             group = data.create_group(layer)
             for index, array in enumerate(arrays):
                 group.create_dataset(str(index), data=np.asarray(array, np.float32))
+    with atomic_file(path) as partial:
+        partial.write_bytes(made.getbuffer())
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,14 @@ from ...netdef import load_netdef
 from ...threads import thread_count
 from ...weights import fit, read_weights
 from ..base import OnStep
+from .execution import default_execution
 from .graph import Graph
+from .solver import solve
 
 
-def make_engine(threads: int | None = None) -> TorchEngine:
+def make_engine(threads: int | None = None, precision: str = "float32") -> TorchEngine:
     """PyTorch with so many threads; None takes the free cores."""
-    return TorchEngine(threads)
+    return TorchEngine(threads, precision)
 
 
 class TorchEngine:
@@ -29,13 +31,18 @@ class TorchEngine:
 
     Args:
         threads: of the CPU; None takes LATENTHASH_THREADS, else the free cores.
+        precision: "float32", or "bfloat16" for convolutions and inner products; what a
+            net gives back, its weights and its losses are float32 in any case.
+
+    Raises:
+        EngineError: no such precision.
     """
 
     name = "torch"
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, precision: str = "float32") -> None:
         self.threads = thread_count(threads)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._execution = default_execution(precision)
 
     def load(self, prototxt: Path, weights: Path) -> TorchNet:
         """Load a deploy net with its weights, in the TEST phase; see `Engine.load`.
@@ -51,11 +58,10 @@ class TorchEngine:
                 f"{weights}: {'; '.join(wrong)}",
                 f"give the weights that were trained with {prototxt.name}",
             )
-        graph = Graph(definition)
+        graph = Graph(definition, self._execution)
         graph.take(values)
-        graph.eval()
         torch.set_num_threads(self.threads)
-        return TorchNet(graph.to(self.device), self.device)
+        return TorchNet(graph)
 
     def train(
         self,
@@ -64,20 +70,26 @@ class TorchEngine:
         resume: Path | None = None,
         on_step: OnStep | None = None,
     ) -> Path:
-        """Not yet.
+        """Run a solver to its end; return the last caffemodel.
+
+        Relative paths in the solver and its nets count from the working directory, as in
+        Caffe. The first Ctrl-C lets the iteration end, the second does not.
 
         Raises:
-            EngineError: always.
+            NetError, DataError: what the solver needs is missing or does not fit, or it
+                asks for what this engine cannot do.
+            StorageError: a snapshot could not be written.
+            TrainingStopped: interrupted; the snapshot to resume from is written.
         """
-        raise EngineError("the torch engine does not train yet", "train with --engine caffe")
+        torch.set_num_threads(self.threads)
+        return solve(solver, weights, resume, on_step, self._execution, self.threads)
 
 
 class TorchNet:
     """A net on a device. Calls from several threads take turns."""
 
-    def __init__(self, graph: Graph, device: torch.device) -> None:
+    def __init__(self, graph: Graph) -> None:
         self._graph: Graph | None = graph
-        self._device = device
         self._definition = graph.definition
         [self._data] = self._definition.data_layers[0].tops[:1]
         self._turn = threading.Lock()
@@ -91,7 +103,7 @@ class TorchNet:
             if self._graph is None:
                 raise EngineError(f"{self._definition.path}: the net is closed", "load it again")
             owned = batch if batch.flags.writeable else batch.copy()  # else PyTorch warns
-            images = torch.from_numpy(owned).to(self._device)
+            images = torch.from_numpy(owned)
             found = self._graph({self._data: images}, blobs)
             return {name: found[name].float().cpu().numpy() for name in blobs}
 

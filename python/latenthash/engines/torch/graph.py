@@ -1,22 +1,24 @@
-"""A net of a prototxt as a PyTorch module: the same layers, blobs and weights."""
+"""A net of a prototxt as PyTorch runs it: the same layers, blobs and weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import NetError
 from ...netdef import Layer, NetDef
 from ...weights import Weights
 from . import losses, neurons, shaping, weighted, windows  # noqa: F401  (they register)
+from .execution import Execution
 from .registry import Call, Operation, find
 
-_STATISTICS = ("BatchNorm",)  # layers whose weights are no parameters of the loss
+STATISTICS = ("BatchNorm",)  # layers whose weights are no parameters of the loss
+_EXACT = ("Softmax", "Accuracy", "ArgMax")  # with the losses, these compute in float32
 
 
-class Graph(nn.Module):
+class Graph:
     """The layers of one phase, in order, without those that bring data in.
 
     Blobs are looked up by name: a layer in place simply gives its bottom's name to
@@ -28,15 +30,25 @@ class Graph(nn.Module):
             the tensor.
     """
 
-    def __init__(self, definition: NetDef) -> None:
+    def __init__(
+        self,
+        definition: NetDef,
+        execution: Execution | None = None,
+        owner: Graph | None = None,
+    ) -> None:
         """All weights 0.
 
+        Args:
+            definition: the net in its phase.
+            execution: where it runs; None takes float32 on the CPU.
+            owner: another phase of the net, whose weights are shared by layer.
+
         Raises:
-            NetError: a layer type that this engine does not have, or one that changes a
-                blob's shape as it must not.
+            NetError: a layer type that this engine does not have, or weights that
+                cannot be shared.
         """
-        super().__init__()
         self.definition = definition
+        self._execution = execution or Execution(torch.device("cpu"))
         sources = {layer.name for layer in definition.data_layers}
         self._steps: list[tuple[Layer, Operation]] = [
             (layer, find(layer.type, f"{definition.path}: layer {layer.name!r}"))
@@ -46,28 +58,42 @@ class Graph(nn.Module):
         self.blobs: dict[str, list[Tensor]] = {}
         self._shared: dict[str, Tensor] = {}
         for layer, _ in self._steps:
-            self._add_weights(layer)
+            self._add_weights(layer, owner)
 
-    def _add_weights(self, layer: Layer) -> None:
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that run, in order."""
+        return [layer for layer, _ in self._steps]
+
+    def _add_weights(self, layer: Layer, owner: Graph | None) -> None:
         shapes = self.definition.param_shapes.get(layer.name, ())
         if not shapes or layer.name in self.blobs:
+            return
+        if owner is not None and layer.name in owner.blobs:
+            self.blobs[layer.name] = owner.blobs[layer.name]
+            self._require(layer, [tuple(blob.shape) for blob in self.blobs[layer.name]], shapes)
             return
         own: list[Tensor] = []
         for index, shape in enumerate(shapes):
             name = layer.param.param[index].name if index < len(layer.param.param) else ""
-            own.append(self._weight(name, shape, layer.type in _STATISTICS))
+            own.append(self._weight(name, shape, layer.type not in STATISTICS))
         self.blobs[layer.name] = own
+        self._require(layer, [tuple(blob.shape) for blob in own], shapes)
 
-    def _weight(self, shared_name: str, shape: Sequence[int], statistic: bool) -> Tensor:
+    def _require(
+        self, layer: Layer, found: Sequence[tuple[int, ...]], shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        if list(found) != list(shapes):
+            raise NetError(
+                f"{self.definition.path}: layer {layer.name!r} has weights {list(shapes)}, "
+                f"what it shares {list(found)}",
+                "give both one shape",
+            )
+
+    def _weight(self, shared_name: str, shape: Sequence[int], learned: bool) -> Tensor:
         if shared_name in self._shared:
             return self._shared[shared_name]
-        number = len(self._parameters) + len(self._buffers)
-        if statistic:
-            self.register_buffer(f"blob{number}", torch.zeros(tuple(shape)))
-            tensor = self.get_buffer(f"blob{number}")
-        else:
-            self.register_parameter(f"blob{number}", nn.Parameter(torch.zeros(tuple(shape))))
-            tensor = self.get_parameter(f"blob{number}")
+        tensor = self._execution.place(torch.zeros(tuple(shape))).requires_grad_(learned)
         if shared_name:
             self._shared[shared_name] = tensor
         return tensor
@@ -93,20 +119,31 @@ class Graph(nn.Module):
             for name, blobs in self.blobs.items()
         }
 
-    def forward(self, blobs: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    def __call__(self, blobs: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
         """Blobs by name, from those that the data layers bring.
 
         Layers after the last that is wanted are not run.
         """
-        known, missing = dict(blobs), set(wanted)
-        asked = sorted(missing)
-        last = self._last(missing)
-        for layer, function in self._steps[: last + 1]:
-            bottoms = [known[name] for name in layer.bottoms]
-            own = self.blobs.get(layer.name, ())
-            tops = function(Call(layer.param, bottoms, own, self.training))
-            known.update(zip(layer.tops, tops, strict=False))
-        return {name: known[name] for name in asked}
+        known = {name: self._execution.place(blob) for name, blob in blobs.items()}
+        missing = set(wanted)
+        with self._execution.running():
+            for layer, function in self._steps[: self._last(missing) + 1]:
+                known.update(self._run(layer, function, known))
+        return {name: known[name] for name in sorted(missing)}
+
+    def _run(
+        self, layer: Layer, function: Operation, known: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Tops of one layer by name."""
+        bottoms = [known[name] for name in layer.bottoms]
+        if layer.type.endswith("Loss") or layer.type in _EXACT:
+            bottoms = [bottom.float() for bottom in bottoms]
+        spared = zip(bottoms, layer.param.propagate_down, strict=False)
+        for index, (bottom, goes_down) in enumerate(spared):
+            bottoms[index] = bottom if goes_down else bottom.detach()
+        training = self.definition.phase == "TRAIN"
+        tops = function(Call(layer.param, bottoms, self.blobs.get(layer.name, ()), training))
+        return dict(zip(layer.tops, tops, strict=False))
 
     def _last(self, names: set[str]) -> int:
         """Number of the last layer that makes one of the blobs, in place too."""

@@ -100,15 +100,13 @@ def _batch_norm(call: Call) -> Sequence[Tensor]:
     if stored:
         scale = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
         return [F.batch_norm(call.bottom, mean * scale, variance * scale, eps=norm.eps)]
+    # kept by PyTorch for the next batch alone: this one's mean and unbiased variance
+    found = torch.zeros_like(mean), torch.ones_like(variance)
+    top = F.batch_norm(call.bottom, *found, training=True, momentum=1.0, eps=norm.eps)
     with torch.no_grad():
-        channels = call.bottom.transpose(0, 1).flatten(1).float()
-        values = channels.shape[1]
-        unbiased = values / (values - 1) if values > 1 else 1.0
-        kept = norm.moving_average_fraction
-        factor.mul_(kept).add_(1)
-        mean.mul_(kept).add_(channels.mean(1))
-        variance.mul_(kept).add_(unbiased * channels.var(1, correction=0))
-    return [F.batch_norm(call.bottom, None, None, training=True, eps=norm.eps)]
+        for own, value in ((factor, 1.0), (mean, found[0]), (variance, found[1])):
+            own.mul_(norm.moving_average_fraction).add_(value)
+    return [top]
 
 
 @operation("Scale")
@@ -129,7 +127,7 @@ def _bias_layer(call: Call) -> Sequence[Tensor]:
 
 
 def _spread(values: Tensor, like: Tensor, axis: int) -> Tensor:
-    """`values` with axes added so that they lie along `like` from `axis` on."""
+    """`values` with axes added so that they lie along `like` from `axis` on, of its type."""
     start = canonical(axis, like)
     rest = like.ndim - start - values.ndim
-    return values.reshape(*values.shape, *[1] * rest)
+    return values.reshape(*values.shape, *[1] * rest).to(like.dtype)
