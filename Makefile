@@ -15,7 +15,7 @@ SETUP_INPUTS += again
 endif
 endif
 
-.PHONY: help setup demo test test-all lint proto clean again
+.PHONY: help setup demo demo-photos test test-all lint proto clean again
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -29,6 +29,11 @@ setup:  ## install all that is needed; demo and test do it by themselves
 demo: .venv/ready  ## train, index and search: 5,000 digits, or IMAGES=DIR of class folders
 	@$(if $(IMAGES),,scripts/01_get_data.sh mnist5k)
 	@$(VENV)/python tools/demo.py $(if $(IMAGES),--images "$(IMAGES)")
+
+demo-photos: .venv/ready  ## search photos without labels or training: IMAGES=DIR, or some that apt has
+	@scripts/get_models.sh efficientnet_lite0
+	@$(if $(IMAGES),,scripts/01_get_data.sh stamps)
+	@$(VENV)/python tools/demo_photos.py $(if $(IMAGES),--images "$(IMAGES)")
 
 # BLAS threads of tests that run side by side with others steal each other's time.
 test test-all: export OPENBLAS_NUM_THREADS ?= 1
@@ -52,5 +57,5 @@ proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 		latenthash/proto/caffe.proto
 
 clean:  ## remove what make made here; keeps your data and the Caffe in the cache
-	@rm -rf .venv demo build dist python/*.egg-info python/latenthash/kernels/*.so .hypothesis .*_cache
+	@rm -rf .venv demo demo-photos build dist python/*.egg-info python/latenthash/kernels/*.so .hypothesis .*_cache
 	@find $(wildcard python tools tests benchmarks) -name __pycache__ -prune -exec rm -rf {} +

