@@ -287,7 +287,8 @@ def test_caffe_refuses_it_too(problem: str, tmp_path: Path) -> None:
 
 
 def test_shapes_beyond_what_every_caffe_takes(tmp_path: Path) -> None:
-    text = INPUT + LABELS + layer("Clip", "clip") + layer("ReLU6", "six") + layer("Flatten", "f")
+    text = INPUT + LABELS + layer("ReLU6", "six") + layer("Flatten", "f")
+    text += layer("Clip", "clip", more="clip_param { min: -1 max: 6 }")
     text += layer("SoftmaxWithLoss", "loss prob", "f label", "loss_weight: [1, 0]")
     net = load(tmp_path, text)
     assert net.blob_shapes["clip"] == net.blob_shapes["six"] == (2, 6, 9, 7)
@@ -295,6 +296,12 @@ def test_shapes_beyond_what_every_caffe_takes(tmp_path: Path) -> None:
     different = pool("p", "kernel_size: 2") + layer("Eltwise", "y", "x p")  # some forks take it
     with pytest.raises(NetError, match=r"'y' \(Eltwise\): combines different shapes"):
         load(tmp_path, INPUT + different)
+
+
+@pytest.mark.parametrize("param", ["", "clip_param {}", "clip_param { min: 2 max: 1 }"])
+def test_clip_needs_both_ends(param: str, tmp_path: Path) -> None:
+    with pytest.raises(NetError, match=r"'y' \(Clip\): has no min and max - set clip_param"):
+        load(tmp_path, INPUT + layer("Clip", "y", more=param))
 
 
 def test_unknown_type_lists_what_is_supported(tmp_path: Path) -> None:

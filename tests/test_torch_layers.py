@@ -244,8 +244,22 @@ def test_a_layer_is_caffes(
 
 def test_every_layer_type_has_a_case() -> None:
     shown = {part.split('"')[0] for text in CASES.values() for part in text.split('type: "')[1:]}
-    other = {"Silence", "Embed", "Parameter", "ReLU6", "Threshold", "Crop", "ArgMax"}
+    other = {"Silence", "Embed", "Parameter", "ReLU6", "Threshold", "Crop", "ArgMax", "Clip"}
     assert set(OPERATIONS) == shown - {"Input"} | other
+
+
+def test_clip_is_its_formula(tmp_path: Path) -> None:
+    """BVLC's layer, which the built Caffe has not: the gradient passes on both ends, too."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(INPUT + layer("Clip", "clip_param { min: -0.5 max: 1 }"))
+    rng = np.random.default_rng(0)
+    net = load_netdef(path, "TRAIN")
+    given = given_to(net, rng)
+    values, diffs = given["blob x"], given["diff y"]
+    values.reshape(-1)[:4] = (-0.5, 1, -0.500001, 1.000001)
+    found = run_torch(net, {}, given, "TRAIN")
+    np.testing.assert_array_equal(found["blob y"], np.maximum(-0.5, np.minimum(values, 1)))
+    np.testing.assert_array_equal(found["diff x"], diffs * ((values >= -0.5) & (values <= 1)))
 
 
 def test_an_unknown_layer_is_named(tmp_path: Path) -> None:

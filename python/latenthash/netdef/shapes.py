@@ -12,10 +12,18 @@ from .rules import Shape, Shapes, canonical_axis, count, require, rule
 
 
 @rule(
-    *("ReLU", "ReLU6", "Clip", "Sigmoid", "TanH", "ELU", "Power", "AbsVal", "Exp", "Log"),
+    *("ReLU", "ReLU6", "Sigmoid", "TanH", "ELU", "Power", "AbsVal", "Exp", "Log"),
     *("BNLL", "Threshold", "Dropout", "LRN", "MVN", "Softmax"),
 )
 def _same(layer: LayerParameter, bottoms: list[Shape]) -> Shapes:
+    return Shapes([bottoms[0]])
+
+
+@rule("Clip")
+def _clip(layer: LayerParameter, bottoms: list[Shape]) -> Shapes:
+    clip = layer.clip_param
+    given = clip.HasField("min") and clip.HasField("max")
+    require(given and clip.min <= clip.max, "has no min and max", "set clip_param")
     return Shapes([bottoms[0]])
 
 

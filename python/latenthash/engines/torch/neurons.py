@@ -23,6 +23,12 @@ def _relu6(call: Call) -> Sequence[Tensor]:
     return [F.leaky_relu(call.bottom, relu6.negative_slope).clamp(max=relu6.threshold)]
 
 
+@operation("Clip")
+def _clip(call: Call) -> Sequence[Tensor]:
+    clip = call.param.clip_param
+    return [call.bottom.clamp(clip.min, clip.max)]
+
+
 @operation("PReLU")
 def _prelu(call: Call) -> Sequence[Tensor]:
     return [F.prelu(call.bottom, call.weights[0].reshape(-1))]
