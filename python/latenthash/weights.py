@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from .errors import NetError
 from .files import atomic_file
 from .netdef import NetDef
-from .proto import array_from_blob, read_binary, write_binary
+from .proto import array_from_blob, fill_blob, read_binary, write_binary
 from .proto.caffe_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 
 Weights = dict[str, list[NDArray[np.float32]]]
 """The blobs of each layer that has some, in Caffe's order: weight, then bias."""
-
-_CHUNK = 1 << 20
 
 
 def read_weights(path: Path) -> Weights:
@@ -110,16 +108,8 @@ def _message(weights: Weights, name: str) -> NetParameter:
     for layer_name, arrays in weights.items():
         layer = net.layer.add(name=layer_name)
         for array in arrays:
-            _fill(layer.blobs.add(), array)
+            fill_blob(layer.blobs.add(), array)
     return net
-
-
-def _fill(blob: BlobProto, array: NDArray[np.float32]) -> None:
-    """Lists of floats in chunks: three times as fast as handing over the array."""
-    blob.shape.dim.extend(array.shape)
-    values = np.asarray(array, np.float32).ravel()
-    for start in range(0, len(values), _CHUNK):
-        blob.data.extend(values[start : start + _CHUNK].tolist())
 
 
 def _write_hdf5(weights: Weights, path: Path) -> None:

@@ -3,6 +3,7 @@
 from .files import (
     array_from_blob,
     blob_from_array,
+    fill_blob,
     read_binary,
     read_mean,
     read_net,
@@ -15,6 +16,7 @@ from .files import (
 __all__ = [
     "array_from_blob",
     "blob_from_array",
+    "fill_blob",
     "read_binary",
     "read_mean",
     "read_net",
