@@ -49,8 +49,9 @@ from_debian() {
   photos=$WORK/photos
   mkdir "$photos"
   # Drawings lie in folders named cartoon, toys or plastic, are small files, or are these.
-  find "$root"/tuxpaint/stamps/{animals,food,hobbies,household,plants,sports,vehicles} \
-    -name '*.png' -size +8k ! -path '*/cartoon/*' ! -path '*/toys/*' ! -path '*/plastic/*' \
+  find "$root/tuxpaint/stamps" -regextype posix-extended \
+    -regex '.*/stamps/(animals|food|hobbies|household|plants|sports|vehicles)/.*\.png' \
+    -size +8k ! -path '*/cartoon/*' ! -path '*/toys/*' ! -path '*/plastic/*' \
     ! -name bee.png ! -name fly.png ! -name hedgehog.png ! -name pizza.png ! -name glass.png \
     ! -name 7spoke256.png \
     -exec cp -t "$photos" {} +

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from latenthash.manifest import new_manifest, write_manifest
-from latenthash.model import HashModel, open_model
+from latenthash.model import FeatureModel, HashModel, open_features, open_model
 from latenthash.netdef import load_netdef
-from latenthash.weights import write_weights
+from latenthash.weights import read_weights, write_weights
 
 SIZE, BITS, DIM = 8, 12, 6
 _DEPLOY = """
@@ -57,3 +57,18 @@ def write_model(folder: Path, seed: int = 0) -> HashModel:
         new_manifest("train", preprocess=preprocess), weights.with_name("small.caffemodel.json")
     )
     return open_model(deploy, weights)
+
+
+def write_published(folder: Path, seed: int = 0) -> FeatureModel:
+    """A net without a latent layer; a readme beside its weights says how images are prepared."""
+    model = write_model(folder, seed)
+    latent = _DEPLOY.index('layer { name: "latent"')
+    model.deploy.write_text(_DEPLOY[:latent])
+    fc7 = {"fc7": read_weights(model.weights)["fc7"]}
+    write_weights(fc7, model.weights)
+    model.weights.with_name("small.caffemodel.json").unlink()
+    (folder / "readme.md").write_text(
+        f"---\nfile: small.caffemodel\ninput: {SIZE}\nmean: 90 80 70\nscale: 0.5\n"
+        "feature: fc7\n---\n"
+    )
+    return open_features(model.deploy, model.weights)

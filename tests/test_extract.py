@@ -12,12 +12,16 @@ from latenthash import extract as extract_module
 from latenthash.codes import CodeSet
 from latenthash.engines import get_engine
 from latenthash.engines.fake import FakeEngine
-from latenthash.errors import DataError, EngineError, ImageError
+from latenthash.errors import DataError, EngineError, ImageError, MismatchError, NetError
+from latenthash.evaluate import evaluate
 from latenthash.extract import extract
+from latenthash.hashing import HashSettings, read_hash
 from latenthash.images import load
-from latenthash.model import HashModel
+from latenthash.index import IndexWriter, SearchOptions, build_index
+from latenthash.model import FeatureModel, HashModel
+from latenthash.search import Searcher, index_model
 from latenthash.sources import Sample, Source, open_source
-from small import BITS, write_images, write_model
+from small import BITS, DIM, write_images, write_model, write_published
 
 
 @pytest.fixture
@@ -190,3 +194,129 @@ def test_images_of_no_class(tmp_path: Path, model: HashModel) -> None:
     with CodeSet(tmp_path / "codes.h5") as codes:
         assert codes.names == [f"{n}.png" for n in range(6)]
         assert np.unique(codes.labels).tolist() == [-1]
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> FeatureModel:
+    return write_published(tmp_path / "published")
+
+
+LEARNING = HashSettings("itq", 5)
+
+
+def test_a_hash_is_learned_on_the_features_and_gives_the_codes(
+    tmp_path: Path, published: FeatureModel, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract_module, "PART", 5)
+    report = extract(
+        source, published, get_engine("fake"), tmp_path / "codes.h5", learning=LEARNING
+    )
+    function = read_hash(tmp_path / "codes.h5.hash.h5")
+    assert report.model.hash_file == tmp_path / "codes.h5.hash.h5"
+    assert (function.method, function.learned_from) == ("itq", 12)
+    with (
+        get_engine("fake").load(published.deploy, published.weights) as net,
+        CodeSet(report.output) as found,
+    ):
+        assert (found.bits, found.dim, len(found)) == (5, DIM, 12)
+        assert found.manifest["model"]["hash_sha256"] == function.identity
+        for row, sample in enumerate(source.samples):
+            assert sample.path is not None
+            batch = load(sample.path, published.preprocess)[None]
+            feature, code = report.model.encode(net, batch)
+            assert (found.features(row, row + 1) == feature).all()
+            assert (found.codes[row] == code).all()
+        assert len(np.unique(found.codes, axis=0)) > 1
+
+
+def test_two_runs_learn_the_same_bytes(
+    tmp_path: Path, published: FeatureModel, source: Source
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        extract(
+            source, published, get_engine("fake"), tmp_path / name / "codes.h5", learning=LEARNING
+        )
+    one, two = (tmp_path / name / "codes.h5.hash.h5" for name in ("a", "b"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_features_of_an_interrupted_run_serve_any_hash(
+    tmp_path: Path, published: FeatureModel, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract_module, "PART", 4)
+    output = tmp_path / "codes.h5"
+    with pytest.raises(EngineError, match="it died"):
+        extract(source, published, Dying(passes=2), output, batch=4, learning=LEARNING)
+    assert not output.exists() and not (tmp_path / "codes.h5.hash.h5").exists()
+    extract(source, published, Dying(1), output, batch=4, learning=HashSettings("pca", 3))
+    with CodeSet(output) as codes:
+        assert codes.bits == 3
+    assert not (tmp_path / "codes.h5.parts").exists()
+
+
+def test_what_cannot_be_learned_is_said_before_the_work(
+    tmp_path: Path, published: FeatureModel, source: Source
+) -> None:
+    output, idle = tmp_path / "codes.h5", Dying(passes=0)
+    with pytest.raises(DataError, match=rf"7 bits of features of {DIM} values"):
+        extract(source, published, idle, output, learning=HashSettings("pca", 7))
+    few = replace(source, samples=source.samples[:5])
+    with pytest.raises(DataError, match=r"5 images.*6 or more"):
+        extract(few, published, idle, output, learning=LEARNING)
+    with pytest.raises(NetError, match="gives features, no codes"):
+        extract(source, published, idle, output)
+
+
+def test_nothing_usable_is_an_error_when_learning_too(
+    tmp_path: Path, published: FeatureModel, source: Source
+) -> None:
+    for sample in source.samples:
+        assert sample.path is not None
+        Path(sample.path).write_text("no image")
+    with pytest.raises(DataError, match="no image could be used"):
+        extract(source, published, get_engine("fake"), tmp_path / "codes.h5", learning=LEARNING)
+
+
+def test_learned_codes_from_folder_to_search_and_added_images(
+    tmp_path: Path, published: FeatureModel, source: Source
+) -> None:
+    engine = get_engine("fake")
+    first = replace(source, samples=source.samples[:10])
+    output = extract(first, published, engine, tmp_path / "codes.h5", learning=LEARNING).output
+    with CodeSet(output) as codes:
+        index = build_index(codes, tmp_path / "index")
+    (tmp_path / "codes.h5.hash.h5").unlink()  # the index has its own
+    more = replace(source, samples=source.samples[10:])
+    added = extract(more, index_model(index), engine, tmp_path / "more.h5").output
+    with CodeSet(added) as codes, IndexWriter(index) as writer:
+        assert writer.add(codes).added == 2
+    with Searcher(index, engine) as searcher:
+        for sample in source.samples:  # of both: as query files they find themselves
+            assert sample.path is not None
+            answer = searcher.search(sample.path, SearchOptions(top=1, candidates=1))
+            assert [(hit.name, hit.hamming) for hit in answer.hits] == [(sample.name, 0)]
+            assert answer.hits[0].distance == pytest.approx(0, abs=1e-3)
+            assert answer.code == searcher.search_name(sample.name).code
+
+
+def test_another_hash_is_refused_everywhere(
+    tmp_path: Path, published: FeatureModel, source: Source
+) -> None:
+    engine = get_engine("fake")
+    one, two = (
+        extract(source, published, engine, tmp_path / f"{seed}.h5",
+                learning=HashSettings("lsh", 9, seed)).output
+        for seed in (0, 1)
+    )  # fmt: skip
+    with CodeSet(one) as a, CodeSet(two) as b:
+        index = build_index(a, tmp_path / "index")
+        with IndexWriter(index) as writer, pytest.raises(MismatchError, match="hash_sha256"):
+            writer.add(b)
+        with pytest.raises(MismatchError, match="hash_sha256"):
+            evaluate(a, b)
+        (tmp_path / "1.h5.hash.h5").replace(tmp_path / "0.h5.hash.h5")
+        with pytest.raises(MismatchError, match=r"0\.h5\.hash\.h5: is not the hash that made"):
+            build_index(a, tmp_path / "index2")
+        with pytest.raises(DataError, match=r"1\.h5\.hash\.h5: no such file, but it made"):
+            build_index(b, tmp_path / "index2")

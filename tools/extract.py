@@ -13,7 +13,8 @@ from latenthash.hashing import METHODS, HashSettings, read_hash
 from latenthash.model import FeatureModel, open_features, open_model, with_hash
 from latenthash.pretrained import published_weights
 from latenthash.search import index_model
-from latenthash.sources import open_source
+from latenthash.sources import Source, open_source
+from latenthash.sources.folders import STRAY, read_images
 
 BITS = 64
 
@@ -25,10 +26,9 @@ def main() -> None:
         learning = HashSettings(args.hash, args.bits or BITS, args.seed)
     elif args.bits:
         raise NetError("--bits without --hash", f"give --hash {'|'.join(METHODS)} too")
-    source = open_source(args.source, root=args.root, labelled=False)
     with _cli.bar("extracting") as progress:
         report = extract(
-            source,
+            source_of(args),
             model_of(args),
             _cli.engine(args),
             args.output,
@@ -110,6 +110,15 @@ def model_of(args: _cli.argparse.Namespace) -> FeatureModel:
     if args.hash in METHODS:
         return model
     return with_hash(model, read_hash(Path(args.hash)), Path(args.hash))
+
+
+def source_of(args: _cli.argparse.Namespace) -> Source:
+    """The images; a folder for a learned hash needs no order, so none in it is left out."""
+    source = open_source(args.source, root=args.root, labelled=False)
+    learned = args.hash or args.index
+    if learned and args.source.is_dir() and any(why == STRAY for _, why in source.skipped):
+        return read_images(args.source)
+    return source
 
 
 def facts(report: ExtractReport) -> dict[str, object]:

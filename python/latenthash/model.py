@@ -82,7 +82,8 @@ class FeatureModel:
         blob = net.forward(batch, [self.feature_blob])[self.feature_blob]
         rows = blob.reshape(len(batch), -1).astype(np.float64)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return (rows / np.maximum(lengths, _TINY)).astype(np.float16)
+        unit: NDArray[np.float16] = (rows / np.maximum(lengths, _TINY)).astype(np.float16)
+        return unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +133,8 @@ class HashModel(FeatureModel):
             return features, self.hash.encode(features)
         blobs = net.forward(batch, [self.feature_blob, self.code_blob])
         activations = blobs[self.code_blob].reshape(len(batch), -1)
-        features = blobs[self.feature_blob].reshape(len(batch), -1)
-        clipped = np.clip(features, _FLOAT16.min, _FLOAT16.max)
+        values = blobs[self.feature_blob].reshape(len(batch), -1)
+        clipped = np.clip(values, _FLOAT16.min, _FLOAT16.max)
         return clipped.astype(np.float16), pack(binarise(activations))
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from .codes import CodeSet
 from .engines import Engine
+from .errors import DataError
 from .extract import ExtractReport, extract
 from .files import atomic_file, atomic_folder
 from .hashing import HashSettings
@@ -28,7 +29,8 @@ from .model import FeatureModel, HashModel
 from .progress import Progress, silent
 from .search import Answer, Hit, Searcher
 from .sheets import Cell, Row, contact_sheet
-from .sources import Source, open_source
+from .sources import Source
+from .sources.folders import read_images
 from .views import random_view
 
 BITS = 64
@@ -67,7 +69,7 @@ class PhotosDemo:
         """Go from photos to a report.
 
         Args:
-            images: folder; its subfolders count, as names.
+            images: folder; photos below it count wherever they lie.
             model: gives the features.
 
         Returns:
@@ -76,7 +78,9 @@ class PhotosDemo:
         Raises:
             LatentHashError: any stage's; what earlier stages made stays.
         """
-        source = open_source(images, labelled=False)
+        source = read_images(images)
+        if not source.samples:
+            raise DataError(f"{images}: holds no images", "give a folder of photos")
         method = "itq" if len(source.samples) >= _FEWEST else "lsh"
         settings = HashSettings(method, BITS, SEED)
         photos = self._extract("extract", source, model, "photos.h5", settings)
@@ -125,7 +129,7 @@ class PhotosDemo:
                 view = random_view(decode(path, 3), _CROP_SIDE, generator)
                 Image.fromarray(view[:, :, ::-1]).save(partial / f"{row:08}.png")
                 progress(done, len(chosen))
-        return self._extract("crops", open_source(folder, labelled=False), photos.model, "crops.h5")
+        return self._extract("crops", read_images(folder), photos.model, "crops.h5")
 
     def _agreement(
         self, index: BucketIndex, photos: ExtractReport, crops: ExtractReport

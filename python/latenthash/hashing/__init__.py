@@ -1,7 +1,7 @@
 """Hash functions of features, learned without labels."""
 
 from .function import HashFunction
-from .learn import METHODS, SAMPLE, HashSettings, learn
+from .learning import METHODS, SAMPLE, HashSettings, learn
 from .store import read_hash, write_hash
 
 __all__ = [

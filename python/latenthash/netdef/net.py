@@ -111,7 +111,7 @@ class NetDef:
         raise NetError(
             f"{self.path}: has no layer {name!r}",
             f"it must end in {LATENT} (InnerProduct) and {LATENT_SIGMOID} (Sigmoid); "
-            "see tools/make_net.py",
+            "see tools/make_net.py, or extract with --hash",
         )
 
 

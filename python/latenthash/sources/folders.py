@@ -13,6 +13,7 @@ from .base import Sample, Skipped, Source, Split
 CALTECH = "101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"
 MAX_LABEL = 1_000_000
+STRAY = "not in a class folder"
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -105,7 +106,7 @@ def _collect(
 def _strays(part: Path, root: Path) -> list[Skipped]:
     """Images that lie beside the class folders rather than in one."""
     strays = _names(list_images(part, deep=False), root)
-    return [(name, "not in a class folder") for name in strays]
+    return [(name, STRAY) for name in strays]
 
 
 def _names(files: Sequence[str], root: Path) -> list[str]:
