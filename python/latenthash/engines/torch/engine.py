@@ -60,6 +60,7 @@ class TorchEngine:
             )
         graph = Graph(definition, self._execution)
         graph.take(values)
+        graph.settle()
         torch.set_num_threads(self.threads)
         return TorchNet(graph)
 

@@ -39,17 +39,20 @@ class Execution:
             )
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Within it nets compute in the precision asked for.
+    def exact(self) -> Iterator[None]:
+        """Within it a GPU's float32 is float32, not the 10 bits that cuDNN would take for it.
 
-        On a GPU, float32 is float32: not the 10 bits that cuDNN would take for it.
+        Backward passes need it too.
         """
+        gpu = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+        with gpu if self.device.type == "cuda" else nullcontext():
+            yield
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it nets compute forward in the precision asked for."""
         half = self.precision == "bfloat16"
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
-        with (
-            exact if self.device.type == "cuda" else nullcontext(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=half),
-        ):
+        with self.exact(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             yield
 
     def place(self, blob: Tensor) -> Tensor:
@@ -60,6 +63,10 @@ class Execution:
         if blob.ndim == 4:
             return blob.to(self.device, memory_format=torch.channels_last)
         return blob.to(self.device)
+
+    def halve(self, weights: Tensor) -> Tensor:
+        """Weights in the precision that convolutions and inner products compute in."""
+        return weights.bfloat16() if self.precision == "bfloat16" else weights
 
 
 def default_execution(precision: str = "float32") -> Execution:

@@ -12,10 +12,12 @@ from ...netdef import Layer, NetDef
 from ...weights import Weights
 from . import losses, neurons, shaping, weighted, windows  # noqa: F401  (they register)
 from .execution import Execution
+from .fusion import Step, fuse
 from .registry import Call, Operation, find
 
 STATISTICS = ("BatchNorm",)  # layers whose weights are no parameters of the loss
 _EXACT = ("Softmax", "Accuracy", "ArgMax")  # with the losses, these compute in float32
+_HALVED = ("Convolution", "Deconvolution", "InnerProduct")  # the others keep float32 weights
 
 
 class Graph:
@@ -50,11 +52,12 @@ class Graph:
         self.definition = definition
         self._execution = execution or Execution(torch.device("cpu"))
         sources = {layer.name for layer in definition.data_layers}
-        self._steps: list[tuple[Layer, Operation]] = [
+        self._steps: list[Step] = [
             (layer, find(layer.type, f"{definition.path}: layer {layer.name!r}"))
             for layer in definition.layers
             if layer.name not in sources
         ]
+        self._plans: dict[frozenset[str], list[Step]] = {}
         self.blobs: dict[str, list[Tensor]] = {}
         self._shared: dict[str, Tensor] = {}
         for layer, _ in self._steps:
@@ -112,6 +115,13 @@ class Graph:
                         raise NetError(f"layer {name!r} has {shapes}", "give this net's weights")
                     own.copy_(torch.from_numpy(array).reshape(own.shape))
 
+    def settle(self) -> None:
+        """Keep the weights only in what they compute in: nothing is learned any more."""
+        for layer in self.layers:
+            own = self.blobs.get(layer.name, ())
+            if layer.type in _HALVED:
+                self.blobs[layer.name] = [self._execution.halve(blob.detach()) for blob in own]
+
     def weights(self) -> Weights:
         """Copies of the weights by layer, float32."""
         return {
@@ -127,7 +137,7 @@ class Graph:
         known = {name: self._execution.place(blob) for name, blob in blobs.items()}
         missing = set(wanted)
         with self._execution.running():
-            for layer, function in self._steps[: self._last(missing) + 1]:
+            for layer, function in self._plan(frozenset(missing)):
                 known.update(self._run(layer, function, known))
         return {name: known[name] for name in sorted(missing)}
 
@@ -145,7 +155,14 @@ class Graph:
         tops = function(Call(layer.param, bottoms, self.blobs.get(layer.name, ()), training))
         return dict(zip(layer.tops, tops, strict=False))
 
-    def _last(self, names: set[str]) -> int:
+    def _plan(self, names: frozenset[str]) -> list[Step]:
+        """The steps that make these blobs."""
+        if names not in self._plans:
+            needed = self._steps[: self._last(names) + 1]
+            self._plans[names] = fuse(needed, self.blobs, names)
+        return self._plans[names]
+
+    def _last(self, names: frozenset[str]) -> int:
         """Number of the last layer that makes one of the blobs, in place too."""
         made = [number for number, (layer, _) in enumerate(self._steps) if names & {*layer.tops}]
         return max(made, default=-1)

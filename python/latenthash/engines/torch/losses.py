@@ -92,8 +92,10 @@ def _accuracy(call: Call) -> Sequence[Tensor]:
     own = scores.gather(axis, targets)
     better = (scores >= own).sum(axis, keepdim=True) - 1
     right = (better < setting.top_k) & valid
-    share = right.sum() / valid.sum().clamp(min=1)
-    return [share.float(), _by_class(right, targets, valid, scores.shape[axis])]
+    share = (right.sum() / valid.sum().clamp(min=1)).float()
+    if len(call.param.top) == 1:
+        return [share]
+    return [share, _by_class(right, targets, valid, scores.shape[axis])]
 
 
 def _by_class(right: Tensor, targets: Tensor, valid: Tensor, classes: int) -> Tensor:

@@ -54,6 +54,7 @@ def solve(
     devices = [execution.device] if execution.device.type == "cuda" else []
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))  # the caller's stays as it is
+        stack.enter_context(execution.exact())
         torch.manual_seed(seed)
         nets = _open_nets(settings, execution, seed, workers, stack)
         run = Solver(settings, nets[0], nets[1:], on_step)
