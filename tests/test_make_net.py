@@ -93,3 +93,20 @@ def test_impossible_numbers_are_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == "error: codes of 0 bits - choose 1 to 1024\n"
     assert not (tmp_path / "n").exists()
+
+
+def test_a_net_for_features_alone(tmp_path: Path) -> None:
+    """The shipped one is what the tool writes."""
+    arguments = ("--net", "efficientnet_lite0", "--features", "--size")
+    done = make_net(*arguments, "224", "-o", str(tmp_path))
+    assert done.returncode == 0 and "\nfeature pool\n" in done.stdout
+    written = (tmp_path / "deploy.prototxt").read_text()
+    assert written == (ROOT / "prototxt/efficientnet_lite0/deploy.prototxt").read_text()
+    report = json.loads(make_net(*arguments, "96", "-o", "n", "--json", cwd=tmp_path).stdout)
+    assert report["files"] == [str(tmp_path / "n/deploy.prototxt")]
+    assert report["layers"][0]["shape"] == [3, 96, 96]
+
+
+def test_codes_need_bits_and_classes(tmp_path: Path) -> None:
+    done = make_net("--net", "lenet", "--bits", "8", "-o", str(tmp_path / "n"))
+    assert done.returncode == 2 and "--classes is missing" in done.stderr

@@ -179,7 +179,10 @@ def test_registry() -> None:
     "names",
     [
         ["lenet_48", "alexnet_20"],
-        pytest.param(["alexnet_48", "alexnet_128", "vgg16_48", "vgg19_8"], marks=pytest.mark.slow),
+        pytest.param(
+            ["alexnet_48", "alexnet_128", "vgg16_48", "vgg19_8", "efficientnet_lite0_48"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["small", "all"],
 )
@@ -253,7 +256,7 @@ def test_caffe_trains_from_scratch(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.caffe
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["alexnet", "vgg16", "vgg19"])
+@pytest.mark.parametrize("family", ["alexnet", "vgg16", "vgg19", "efficientnet_lite0"])
 def test_caffe_runs_a_step_of_large_nets(family: str, tmp_path: Path) -> None:
     result = train(family, tmp_path, 1, (2, 2))
     assert np.isfinite(result["losses"]).all() and result["losses"][0] > 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from _cli import ROOT, parser, report_json, run
 from latenthash import nets
+from latenthash.errors import NetError
 from latenthash.lmdb_store import DatumReader
 from latenthash.netdef import layer_rows, layer_table, load_netdef
 
@@ -14,6 +15,11 @@ from latenthash.netdef import layer_rows, layer_table, load_netdef
 def main() -> None:
     """Parse, build, write, report."""
     args = _arguments()
+    if args.features:
+        _make_features(args)
+        return
+    if args.bits is None or args.classes is None:
+        raise NetError("--bits or --classes is missing", "give both, or --features")
     folder = args.output or ROOT / "prototxt" / f"{args.net}_{args.bits}"
     train_images, val_images = _images(args.data, "train"), _images(args.data, "val")
     files = nets.build(
@@ -45,6 +51,24 @@ def main() -> None:
     print(nets.ADVICE)
 
 
+def _make_features(args: Namespace) -> None:
+    """The trunk alone, as a net that runs."""
+    net = nets.features(args.net, args.size)
+    folder = args.output or ROOT / "prototxt" / args.net
+    (path,) = nets.write_features(net, folder, replace=args.force)
+    made = load_netdef(path, "TEST")
+    report = {
+        "name": net.name,
+        "files": [_shown(path)],
+        "layers": layer_rows(made),
+        "feature": made.layers[-1].tops[0],
+    }
+    if args.json:
+        report_json(report)
+        return
+    print(f"{layer_table(made)}\n\nfeature {report['feature']}\nwrote {_shown(path)}")
+
+
 def _arguments() -> Namespace:
     families = "\n".join(f"  {family.name:18} {family.summary}" for family in nets.NETS.values())
     options = parser(
@@ -52,8 +76,11 @@ def _arguments() -> Namespace:
         "python tools/make_net.py --net alexnet --bits 48 --classes 10 --data data/cifar10",
     )
     options.add_argument("--net", required=True, choices=nets.NETS, help="family of nets")
-    options.add_argument("--bits", required=True, type=int, help="width of the codes")
-    options.add_argument("--classes", required=True, type=int, help="number of classes")
+    options.add_argument("--bits", type=int, help="width of the codes")
+    options.add_argument("--classes", type=int, help="number of classes")
+    options.add_argument(
+        "--features", action="store_true", help="only a net to features, for --hash; no classes"
+    )
     options.add_argument("--data", help="folder of train_lmdb, val_lmdb and mean.binaryproto")
     options.add_argument("--size", type=int, help="side of the net's input, where a net can choose")
     options.add_argument(

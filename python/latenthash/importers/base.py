@@ -52,6 +52,9 @@ class Taker:
         self._taken.add(name)
         return self._arrays[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
     def unused(self, but: Iterable[str] = ()) -> list[str]:
         """Names that nothing took; `but` leaves out those that end so."""
         left = set(self._arrays) - self._taken

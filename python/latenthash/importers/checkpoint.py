@@ -33,8 +33,9 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise NetError(f"{path}: {error.strerror or error}", "check the path") from error
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), "it ends too early")
         raise NetError(
-            f"{path}: is no whole file of weights ({str(error).splitlines()[0]})", "fetch it again"
+            f"{path}: is no whole file of weights ({reason})", "fetch it again"
         ) from error
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise NetError(f"{path}: holds more than tensors by name", "give a state dict")

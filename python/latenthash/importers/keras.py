@@ -28,7 +28,7 @@ def import_keras_vgg(path: Path, net: NetDef) -> Imported:
 
     Args:
         path: as of `keras.applications` (`..._tf_dim_ordering_tf_kernels.h5`, with or
-            without its top), or such a model saved as HDF5.
+            without its top, which then starts fresh), or such a model saved as HDF5.
         net: train_val or deploy of vgg16 or vgg19.
 
     Raises:
@@ -39,6 +39,8 @@ def import_keras_vgg(path: Path, net: NetDef) -> Imported:
     for layer in vgg_layers(net):
         block, _, index = layer.removeprefix("conv").partition("_")
         name = _INNER.get(layer, f"block{block}_conv{index}")
+        if layer in _INNER and f"{name}/weight" not in take:
+            continue
         kernel, bias = take(f"{name}/weight"), take(f"{name}/bias")
         if kernel.ndim == KERNELS:
             kernel = kernel.transpose(3, 2, 0, 1)

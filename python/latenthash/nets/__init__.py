@@ -1,6 +1,17 @@
 """Builders of the shipped networks."""
 
-from .build import ADVICE, MAX_BITS, NETS, NetFiles, build, features, find_family, texts, write_net
+from .build import (
+    ADVICE,
+    MAX_BITS,
+    NETS,
+    NetFiles,
+    build,
+    features,
+    find_family,
+    texts,
+    write_features,
+    write_net,
+)
 from .family import NetFamily
 
 __all__ = [
@@ -13,5 +24,6 @@ __all__ = [
     "features",
     "find_family",
     "texts",
+    "write_features",
     "write_net",
 ]

@@ -173,13 +173,13 @@ def texts(files: NetFiles) -> dict[str, str]:
         "deploy.prototxt": files.deploy,
         "solver.prototxt": files.solver,
     }
-    return {name: _text(files, message) for name, message in messages.items()}
+    return {name: _text(files.name, files.about, m) for name, m in messages.items()}
 
 
-def _text(files: NetFiles, message: Message) -> str:
+def _text(name: str, about: str, message: Message) -> str:
     """Fields in the schema's order, which puts a solver's net first."""
     body = text_format.MessageToString(message, use_index_order=True)
-    return f"# {files.name}: {files.about}.\n# Written by tools/make_net.py.\n{body}"
+    return f"# {name}: {about}.\n# Written by tools/make_net.py.\n{body}"
 
 
 def write_net(files: NetFiles, folder: Path, replace: bool = False) -> list[Path]:
@@ -189,7 +189,17 @@ def write_net(files: NetFiles, folder: Path, replace: bool = False) -> list[Path
         NetError: another net is there, and `replace` is false.
         StorageError: the folder cannot be written.
     """
-    contents = {folder / name: text for name, text in texts(files).items()}
+    return _write(texts(files), folder, replace)
+
+
+def write_features(net: NetParameter, folder: Path, replace: bool = False) -> list[Path]:
+    """Write the net of `features` as `folder`/deploy.prototxt; otherwise as `write_net`."""
+    about = "images to features, normalisation folded away"
+    return _write({"deploy.prototxt": _text(net.name, about, net)}, folder, replace)
+
+
+def _write(named: dict[str, str], folder: Path, replace: bool) -> list[Path]:
+    contents = {folder / name: text for name, text in named.items()}
     for path, text in contents.items():
         if not replace and path.exists() and path.read_text() != text:
             raise NetError(f"{path}: another net is there", "choose another folder, or --force")
