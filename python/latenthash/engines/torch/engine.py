@@ -18,6 +18,7 @@ from ...weights import fit, read_weights
 from ..base import OnStep
 from .execution import default_execution
 from .graph import Graph
+from .memory import keep_freed_memory
 from .solver import solve
 
 
@@ -61,7 +62,7 @@ class TorchEngine:
         graph = Graph(definition, self._execution)
         graph.take(values)
         graph.settle()
-        torch.set_num_threads(self.threads)
+        self._prepare()
         return TorchNet(graph)
 
     def train(
@@ -82,8 +83,13 @@ class TorchEngine:
             StorageError: a snapshot could not be written.
             TrainingStopped: interrupted; the snapshot to resume from is written.
         """
-        torch.set_num_threads(self.threads)
+        self._prepare()
         return solve(solver, weights, resume, on_step, self._execution, self.threads)
+
+    def _prepare(self) -> None:
+        """Settings that hold for the whole process."""
+        torch.set_num_threads(self.threads)
+        keep_freed_memory()
 
 
 class TorchNet:
