@@ -62,7 +62,7 @@ def table(report: dict[str, Any], output: Path) -> str:
         "photos|{images:,} of {images_from}, {skipped} skipped",
         "features|{dim} values by {net} on {engine}, {images_per_s} photos/s",
         "codes|{bits} bits, {hash} learned on these photos; {distinct_codes:,} distinct",
-        "crops|{crop_map_features:.0%} find their photo by feature, {crop_map_codes:.0%} by code "
+        "crops|{crop_map_features:.1%} find their photo by feature, {crop_map_codes:.1%} by code "
         "alone (mean of 1 / rank, {crops} crops)",
         "ten nearest|{recall_at_10_shortlist:.0%} of those by feature are among the {shortlist} "
         "nearest by code, {recall_at_10_codes:.0%} among the first ten",
