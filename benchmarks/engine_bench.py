@@ -83,8 +83,8 @@ class Set:
         """As the TEST phase has it; a mean file becomes a flat one of the right size."""
         channels, *crop = self.shape
         transform = data.transform_param
-        side = round(crop[0] * _MARGIN) if transform.crop_size else crop[0]
-        resize = (self.args.resize or side,) * 2
+        larger = self.args.resize or round(crop[0] * _MARGIN)
+        resize = (larger if transform.crop_size else crop[0],) * 2
         mean: object = tuple(transform.mean_value) or None
         if transform.HasField("mean_file"):
             mean = np.full((channels, *resize), 117, np.float32)
@@ -327,7 +327,11 @@ def arguments() -> argparse.Namespace:
     add("--skip", type=int, default=2, help="training steps before these (default: 2)")
     add("--runs", type=int, default=3, help="of each (default: 3)")
     add("--loader-seconds", type=float, default=3, help="of each of the loader's runs")
-    add("--resize", type=int, help="side that images are stored at; default: a bit over the crop")
+    add(
+        "--resize",
+        type=int,
+        help="side that cropped images are stored at; default: 256/227 of the crop",
+    )
     add("--encode", choices=("jpeg", "raw"), default="jpeg", help="of the LMDB (default: jpeg)")
     add("--threads", type=int, help="of the engines; default: the free cores")
     add("--weights", type=Path, help="caffemodel of the deploy net; default: random ones")
