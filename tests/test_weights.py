@@ -231,6 +231,47 @@ def test_foreign_hdf5(where: str, tmp_path: Path) -> None:
         read_weights(tmp_path / "w.h5")
 
 
+def halved(weights: Weights) -> Weights:
+    return {
+        name: [array.astype(np.float16).astype(np.float32) for array in arrays]
+        for name, arrays in weights.items()
+    }
+
+
+def test_half_precision_is_rounded_and_half_the_size(tmp_path: Path) -> None:
+    weights = {"a": [np.float32(0.25).reshape(()), np.empty((0,), np.float32)]}
+    rng = np.random.default_rng(0)
+    weights["b"] = [rng.standard_normal((200, 300)).astype(np.float32)]
+    path = tmp_path / "w.caffemodel.h5"
+    write_weights(weights, path, half=True)
+    assert_equal(read_weights(path), halved(weights))
+    assert path.stat().st_size < 0.5 * weights["b"][0].nbytes
+    again = tmp_path / "again.caffemodel.h5"
+    write_weights(weights, again, half=True)
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.caffe
+def test_caffe_loads_half_precision(tmp_path: Path) -> None:
+    weights = weights_of_net()
+    write_weights(weights, tmp_path / "half.h5", half=True)
+    code = _LOAD.replace("PATH", repr(str(net_file(tmp_path)))).replace("FILE", repr("half.h5"))
+    run_caffe(code, cwd=tmp_path)
+    assert_equal(npz(tmp_path / "w.npz"), halved(weights))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("w.caffemodel", 1.0, "is float32 - name it"), ("w.h5", 1e6, "'a': holds values too large")],
+)
+def test_half_precision_that_cannot_be(
+    name: str, value: float, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NetError, match=message):
+        write_weights({"a": [np.full(3, value, np.float32)]}, tmp_path / name, half=True)
+    assert not (tmp_path / name).exists()
+
+
 def test_truncated_caffemodel(tmp_path: Path) -> None:
     """Cut between two layers it is a whole file of fewer layers; anywhere else, an error."""
     path = tmp_path / "w.caffemodel"

@@ -44,6 +44,9 @@ def main() -> None:
         metavar="DEPLOY",
         help="with caffe: fold normalisation away; write the folded net to DEPLOY",
     )
+    parser.add_argument(
+        "--half", action="store_true", help="float16, compressed; OUTPUT ends in .caffemodel.h5"
+    )
     _cli.add_json(parser)
     args = parser.parse_args()
     if (args.kind == "caffe") != (args.fold is not None):
@@ -62,7 +65,7 @@ def main() -> None:
 def _import(file: Path, net: Path, args: Namespace) -> dict[str, Any]:
     definition = load_netdef(net, "TEST")
     imported = IMPORTERS[args.kind](file, definition)
-    write_weights(imported.weights, args.output, definition.name)
+    write_weights(imported.weights, args.output, definition.name, args.half)
     result = fit(definition, imported.weights)
     return {
         "output": str(args.output),
@@ -79,7 +82,7 @@ def _fold(file: Path, net: Path, args: Namespace) -> dict[str, Any]:
     message = read_net(net)
     weights = importers.fold_weights(message, read_weights(file))
     write_text(fold_net(message), args.fold)
-    write_weights(weights, args.output, message.name)
+    write_weights(weights, args.output, message.name, args.half)
     return {"output": str(args.output), "deploy": str(args.fold), "layers": len(weights)}
 
 

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,6 +24,9 @@ from .proto.caffe_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerPar
 
 Weights = dict[str, list[NDArray[np.float32]]]
 """The blobs of each layer that has some, in Caffe's order: weight, then bias."""
+
+# The high bytes of floats are much alike, so they lie side by side.
+_HALF: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
 def read_weights(path: Path) -> Weights:
@@ -85,20 +89,23 @@ def _datasets(group: h5py.Group) -> list[NDArray[np.float32]]:
     return [np.asarray(group[index], np.float32) for index in sorted(group, key=int)]
 
 
-def write_weights(weights: Weights, path: Path, name: str = "") -> None:
+def write_weights(weights: Weights, path: Path, name: str = "", half: bool = False) -> None:
     """Write weights that Caffe loads: HDF5 if `path` ends in .h5, else a caffemodel.
 
     Args:
         weights: float arrays by layer.
         path: appears whole or not at all.
         name: the net's name, kept by a caffemodel.
+        half: float16, compressed, which HDF5 alone can hold: half the size or less.
 
     Raises:
         StorageError: the disk is full or the path cannot be written.
-        NetError: HDF5 cannot hold a layer's name.
+        NetError: HDF5 cannot hold a layer's name, or a value is too large for float16.
     """
+    if half and path.suffix != ".h5":
+        raise NetError(f"{path}: a caffemodel is float32", "name it .caffemodel.h5")
     if path.suffix == ".h5":
-        _write_hdf5(weights, path)
+        _write_hdf5(weights, path, half)
     else:
         write_binary(_message(weights, name), path)
 
@@ -112,7 +119,7 @@ def _message(weights: Weights, name: str) -> NetParameter:
     return net
 
 
-def _write_hdf5(weights: Weights, path: Path) -> None:
+def _write_hdf5(weights: Weights, path: Path, half: bool) -> None:
     if nested := [layer for layer in weights if "/" in layer]:
         raise NetError(
             f"{path}: Caffe's HDF5 holds no layer with a slash in its name, as {nested[0]!r} has",
@@ -124,9 +131,19 @@ def _write_hdf5(weights: Weights, path: Path) -> None:
         for layer, arrays in weights.items():
             group = data.create_group(layer)
             for index, array in enumerate(arrays):
-                group.create_dataset(str(index), data=np.asarray(array, np.float32))
+                filters = _HALF if half and array.ndim else {}
+                values = _values(array, half, f"{path}: layer {layer!r}")
+                group.create_dataset(str(index), data=values, **filters)
     with atomic_file(path) as partial:
         partial.write_bytes(made.getbuffer())
+
+
+def _values(array: NDArray[np.float32], half: bool, where: str) -> NDArray[np.floating]:
+    if not half:
+        return np.asarray(array, np.float32)
+    if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+        raise NetError(f"{where}: holds values too large for float16", "write float32")
+    return np.asarray(array, np.float16)
 
 
 @dataclass(frozen=True)

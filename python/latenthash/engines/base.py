@@ -135,8 +135,8 @@ def get_engine(
     """Engine by name, imported only now.
 
     Args:
-        name: "caffe", "torch", "auto" (of these the faster one that is installed, logged),
-            or "fake" (a deterministic double for tests).
+        name: "caffe", "torch", "auto" (of these the faster one that is installed; the log
+            says which), or "fake" (a deterministic double for tests).
         threads: BLAS threads; None takes the free cores.
         precision: what PyTorch computes in, "float32" or "bfloat16"; None: float32.
         few: for "auto", that a few images are all there is to do, so that the engine that
@@ -148,7 +148,7 @@ def get_engine(
     """
     if name == "auto":
         name = _fastest(few)
-        logger.info("engine: %s", name)
+        logger.log(logging.DEBUG if few else logging.INFO, "engine: %s", name)
     if name not in _MODULES:
         raise EngineError(f"no engine named {name!r}", f"choose one of auto, {', '.join(_MODULES)}")
     if precision not in (None, "float32") and name != "torch":

@@ -55,7 +55,10 @@ def write_effective(plan: Plan, prefix: Path, seed: int) -> Path:
     literals["random_seed"] = str(seed_of(plan.settings, seed))
     literals["display"] = str(_display(plan.settings))
     if plan.settings.HasField("solver_mode") and plan.settings.solver_mode == SolverParameter.GPU:
-        logger.warning("%s asks for a GPU; this Caffe has none: training on the CPU", plan.solver)
+        logger.warning(
+            "%s asks for a GPU: Caffe is built for the CPU here, PyTorch takes a GPU if it sees one",
+            plan.solver,
+        )
     literals["solver_mode"] = "CPU"
     effective = prefix.parent / SOLVER
     _write(set_fields(plan.solver.read_text(), literals), effective)
