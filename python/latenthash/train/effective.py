@@ -56,7 +56,7 @@ def write_effective(plan: Plan, prefix: Path, seed: int) -> Path:
     literals["display"] = str(_display(plan.settings))
     if plan.settings.HasField("solver_mode") and plan.settings.solver_mode == SolverParameter.GPU:
         logger.warning(
-            "%s asks for a GPU: Caffe is built for the CPU here, PyTorch takes a GPU if it sees one",
+            "%s asks for a GPU: Caffe here is built for the CPU, PyTorch takes one if it is there",
             plan.solver,
         )
     literals["solver_mode"] = "CPU"

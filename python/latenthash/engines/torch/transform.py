@@ -118,9 +118,12 @@ class Transform:
         if self.crop:
             rows = slice(place.top, place.top + self.crop)
             pixels = pixels[:, rows, place.left : place.left + self.crop]
-        if place.mirrored:
-            pixels = pixels[:, :, ::-1]
-        return np.array(pixels, order="K")
+        if not place.mirrored:
+            return np.array(pixels, order="K")
+        mirrored = np.empty_like(pixels)
+        for target, source in zip(mirrored, pixels, strict=True):  # at once: 7 times slower
+            target[:] = source[:, ::-1]
+        return mirrored
 
     def finish(self, batch: Tensor, places: list[Place]) -> Tensor:
         """(pixel - mean) * scale, on the device of the batch.
@@ -133,23 +136,20 @@ class Transform:
             (N, C, h, w) float32, in C order.
         """
         values = batch.to(torch.float32, memory_format=torch.contiguous_format)
-        if self.mean is not None:
-            values -= self._means(values, places)
+        self._centre(values, places)
         return values if self.scale == 1 else values.mul_(self.scale)
 
-    def _means(self, values: Tensor, places: list[Place]) -> Tensor:
-        """The mean under each image; of mean images the parts that were cut out."""
-        mean = self.mean
-        assert mean is not None
+    def _centre(self, values: Tensor, places: list[Place]) -> None:
+        """Take the mean out; of a mean image, the part under each image."""
+        if self.mean is None:
+            return
         if not self._has_mean_image:
-            return mean
+            values -= self.mean
+            return
         height, width = values.shape[2:]
-        if len({*places}) == 1 and not places[0].mirrored:
-            top, left, _ = places[0]
-            return mean[:, top : top + height, left : left + width]
-        both = torch.stack([mean, mean.flip(-1)])  # an image is mirrored with its mean
-        windows = both.unfold(2, height, 1).unfold(3, width, 1)
-        free = mean.shape[2] - width
-        where = [(int(m), top, free - left if m else left) for top, left, m in places]
-        which, tops, lefts = torch.tensor(where, device=values.device).unbind(1)
-        return windows[which, :, tops, lefts]
+        flipped = self.mean.flip(-1) if self.mirror else self.mean  # mirrored with its mean
+        for image, (top, left, mirrored) in zip(values, places, strict=True):
+            if mirrored:
+                left = self.mean.shape[2] - width - left
+            mean = flipped if mirrored else self.mean
+            image -= mean[:, top : top + height, left : left + width]
