@@ -471,3 +471,12 @@ def test_table(tmp_path: Path) -> None:
     lines = layer_table(net).splitlines()
     assert len(lines) == len(net.layers) + 2
     assert lines[-1].split() == ["total", f"{sum(r['parameters'] for r in rows.values()):,}"]
+
+
+@pytest.mark.parametrize(("mode", "side"), [("CEIL", 4), ("FLOOR", 3)])
+def test_bvlcs_name_for_the_rounding_of_pooling(mode: str, side: int, tmp_path: Path) -> None:
+    image = layer("Input", "x", "", "input_param { shape { dim: [1, 2, 7, 7] } }")
+    net = load(tmp_path, image + pool("p", f"kernel_size: 2 stride: 2 round_mode: {mode}"))
+    assert net.blob_shapes["p"] == (1, 2, side, side)
+    pooling = net.layer("p").param.pooling_param
+    assert pooling.ceil_mode == (mode == "CEIL") and not pooling.HasField("round_mode")

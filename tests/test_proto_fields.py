@@ -21,6 +21,8 @@ Facts = dict[str, Any]
 MEANT = {
     "LayerParameter.clip_param": "BVLC's Caffe has it since 2019; forks that left earlier do not",
     "ClipParameter": "as LayerParameter.clip_param",
+    "PoolingParameter.round_mode": "BVLC's name for ceil_mode, read from text",
+    "PoolingParameter.RoundMode": "as PoolingParameter.round_mode",
     "LayerParameter.relu6_param": "a layer of forks; BVLC's Caffe does not have it",
     "ReLU6Parameter": "as LayerParameter.relu6_param",
 }

@@ -51,6 +51,68 @@ def net(tmp_path: Path) -> Iterator[Net]:
         yield net
 
 
+def inception(name: str, bottom: str, sizes: tuple[int, int, int, int, int, int]) -> str:
+    """GoogLeNet's module: 1x1, 3x3 and 5x5 behind a reduction, and pooling, side by side."""
+
+    def conv(top: str, below: str, outputs: int, kernel: int = 1) -> str:
+        return f"""
+layer {{ name: "{name}/{top}" type: "Convolution" bottom: "{below}" top: "{name}/{top}"
+  convolution_param {{ num_output: {outputs} kernel_size: {kernel} pad: {kernel // 2} }} }}
+layer {{ name: "{name}/relu_{top}" type: "ReLU" bottom: "{name}/{top}" top: "{name}/{top}" }}"""
+
+    branches = [f"{name}/{top}" for top in ("1x1", "3x3", "5x5", "pool_proj")]
+    bottoms = " ".join(f'bottom: "{branch}"' for branch in branches)
+    return (
+        conv("1x1", bottom, sizes[0])
+        + conv("3x3_reduce", bottom, sizes[1])
+        + conv("3x3", f"{name}/3x3_reduce", sizes[2], 3)
+        + conv("5x5_reduce", bottom, sizes[3])
+        + conv("5x5", f"{name}/5x5_reduce", sizes[4], 5)
+        + f"""
+layer {{ name: "{name}/pool" type: "Pooling" bottom: "{bottom}" top: "{name}/pool"
+  pooling_param {{ pool: MAX kernel_size: 3 stride: 1 pad: 1 }} }}"""
+        + conv("pool_proj", f"{name}/pool", sizes[5])
+        + f"""
+layer {{ name: "{name}/output" type: "Concat" {bottoms} top: "{name}/output" }}"""
+    )
+
+
+GOOGLENET_LIKE = (
+    """
+name: "googlenet_like"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 96, 96] } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 16 kernel_size: 7 stride: 2 pad: 3 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1"
+  lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 } }"""
+    + inception("3a", "norm1", (8, 6, 12, 4, 6, 5))
+    + """
+layer { name: "pool3" type: "Pooling" bottom: "3a/output" top: "pool3"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }"""
+    + inception("4a", "pool3", (10, 8, 14, 4, 8, 6))
+    + inception("4b", "4a/output", (10, 8, 14, 4, 8, 6))
+    + """
+layer { name: "pool5" type: "Pooling" bottom: "4b/output" top: "pool5"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "drop" type: "Dropout" bottom: "pool5" top: "pool5"
+  dropout_param { dropout_ratio: 0.4 } }
+layer { name: "classifier" type: "InnerProduct" bottom: "pool5" top: "classifier"
+  inner_product_param { num_output: 10 } }
+layer { name: "prob" type: "Softmax" bottom: "classifier" top: "prob" }
+"""
+)
+
+
+@pytest.mark.caffe
+def test_a_net_like_googlenet_is_caffes(tmp_path: Path) -> None:
+    deploy = tmp_path / "deploy.prototxt"
+    deploy.write_text(GOOGLENET_LIKE)
+    assert_as_caffe(deploy, tmp_path)
+
+
 @pytest.mark.caffe
 @pytest.mark.parametrize(
     "name",
@@ -61,8 +123,12 @@ def net(tmp_path: Path) -> Iterator[Net]:
     ],
 )
 def test_a_shipped_net_is_caffes(name: str, tmp_path: Path) -> None:
-    deploy = PROTOTXT / name / "deploy.prototxt"
-    weights = random_weights(deploy, tmp_path / "random.caffemodel")
+    assert_as_caffe(PROTOTXT / name / "deploy.prototxt", tmp_path)
+
+
+def assert_as_caffe(deploy: Path, folder: Path) -> None:
+    """All blobs of a net with random weights, on both engines."""
+    weights = random_weights(deploy, folder / "random.caffemodel")
     definition = load_netdef(deploy, "TEST")
     [data] = definition.data_layers[0].tops
     batch = images(2, definition.blob_shapes[data][1:])

@@ -1,13 +1,13 @@
 """Old prototxt syntax to today's, as Caffe upgrades it when it reads a file.
 
 Old are `layers { type: CONVOLUTION blobs_lr: 1 }` (2014) and `input:` / `input_dim:` /
-`input_shape` beside the layers (2015).
+`input_shape` beside the layers (2015); `round_mode` of a pooling layer is BVLC's `ceil_mode`.
 """
 
 from __future__ import annotations
 
 from ..errors import NetError
-from ..proto.caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
+from ..proto.caffe_pb2 import LayerParameter, NetParameter, PoolingParameter, V1LayerParameter
 
 _ODD_TYPES = {
     "ABSVAL": "AbsVal",
@@ -40,7 +40,17 @@ def upgrade(net: NetParameter) -> NetParameter:
     new.layer.extend(_input_layers(net))
     new.layer.extend(net.layer)
     new.layer.extend(_upgrade_layer(layer) for layer in net.layers)
+    for layer in new.layer:
+        _upgrade_rounding(layer)
     return new
+
+
+def _upgrade_rounding(layer: LayerParameter) -> None:
+    """BVLC's name of the setting to that of the Caffe that is built here."""
+    pool = layer.pooling_param
+    if layer.HasField("pooling_param") and pool.HasField("round_mode"):
+        pool.ceil_mode = pool.round_mode == PoolingParameter.CEIL
+        pool.ClearField("round_mode")
 
 
 def _input_layers(net: NetParameter) -> list[LayerParameter]:
