@@ -24,7 +24,7 @@ from .heads import softmax_head
 FEATURE = "pool"
 EPSILON = 1e-3  # TensorFlow's, of every BatchNorm
 KEPT = 0.99  # likewise
-_EPOCHS = 6
+_EPOCHS = 5
 
 
 class Stage(NamedTuple):
