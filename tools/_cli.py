@@ -123,14 +123,15 @@ def engine(args: argparse.Namespace, few: bool = False) -> Engine:
 
 
 def net_file(net: str, name: str) -> Path:
-    """A file of a net: of prototxt/NET, of the folder NET, or NET itself."""
+    """A file of a net: of prototxt/NET, caffe_models/NET, the folder NET, or NET itself."""
     given = Path(net)
     if given.is_file():
         return given
-    for folder in (given, ROOT / "prototxt" / net):
+    for folder in (given, ROOT / "prototxt" / net, ROOT / "caffe_models" / net):
         if (folder / name).is_file():
             return folder / name
-    shipped = ", ".join(sorted(path.name for path in (ROOT / "prototxt").iterdir()))
+    files = (path for where in ("prototxt", "caffe_models") for path in (ROOT / where).glob("*/*"))
+    shipped = ", ".join(sorted({path.parent.name for path in files if path.name == name}))
     raise LatentHashError(f"no net {net!r}", f"give a folder with {name}, or one of {shipped}")
 
 

@@ -74,7 +74,7 @@ def arguments() -> _cli.argparse.Namespace:
 def add_model(parser: _cli.argparse.ArgumentParser) -> None:
     """What makes the features, and the codes."""
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--net", help="folder in prototxt/, or a deploy prototxt")
+    which.add_argument("--net", help="folder in prototxt/ or caffe_models/, or a deploy prototxt")
     which.add_argument(
         "--index",
         type=Path,
