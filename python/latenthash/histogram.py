@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
-from types import TracebackType
 
 from .errors import DataError
 
@@ -39,12 +38,7 @@ class HistogramDrawer:
         self._expected: Counts | None = None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._child.poll() is None:
             self._child.kill()
         self._child.communicate()

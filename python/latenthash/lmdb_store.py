@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from .closing import Closing
 from .errors import DataError, StorageError
 from .files import atomic_folder
 from .jpeg import compress
@@ -207,7 +208,7 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: {error}", "check the disk") from error
 
 
-class DatumReader:
+class DatumReader(Closing):
     """Reads an LMDB of Datums, raw or encoded. Close it, or use it as a context.
 
     Takes no lock, so that a read-only disk will do: do not read what is being written.
@@ -240,17 +241,6 @@ class DatumReader:
         if not self._closed:
             self._closed = True
             _close(self._env)
-
-    def __enter__(self) -> DatumReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return int(self._env.stat()["entries"])

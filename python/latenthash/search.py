@@ -6,12 +6,12 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .closing import Closing
 from .engines import Engine, Net
 from .errors import DataError, EngineError
 from .hamming import Codes, to_text
@@ -104,7 +104,7 @@ class Answer:
         }
 
 
-class Searcher:
+class Searcher(Closing):
     """An index with its network, ready for queries. Close it, or use it as a context."""
 
     def __init__(self, folder: Path, engine: Engine | None, ram: int | None = None) -> None:
@@ -246,17 +246,6 @@ class Searcher:
         if self._loaded:
             self._loaded[1].close()
         self.index.close()
-
-    def __enter__(self) -> Searcher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def index_model(folder: Path) -> HashModel:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import DataError
 from ..files import atomic_file, reserve
 from ..hamming import Codes, width
@@ -120,7 +121,7 @@ class CodeWriter:
         self._stack.__exit__(kind, error, trace)
 
 
-class CodeSet:
+class CodeSet(Closing):
     """A code file open for reading; features stay on disk until asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -191,12 +192,6 @@ class CodeSet:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> CodeSet:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _open(path: Path) -> h5py.File:

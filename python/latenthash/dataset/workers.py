@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from queue import SimpleQueue
-from types import TracebackType
 
 from ..errors import DataError
 from ..sources import Sample
@@ -50,12 +49,7 @@ class Workers:
             self._idle.put(child)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for child in self._children:
             assert child.stdin is not None and child.stdout is not None
             with suppress(BrokenPipeError):  # it died with something still to be sent

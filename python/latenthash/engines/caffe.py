@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import EngineError, NetError
 from ..threads import thread_count
 from .base import OnStep
@@ -94,7 +94,7 @@ def _require_fit(prototxt: Path, weights: Path) -> None:
         raise NetError(f"{weights}: has no layer {', '.join(result.fresh)}", remedy)
 
 
-class CaffeNet:
+class CaffeNet(Closing):
     """A net in a child process. Calls from several threads take turns."""
 
     def __init__(self, child: Child, prototxt: Path) -> None:
@@ -134,14 +134,3 @@ class CaffeNet:
         with self._turn:
             self._closed = True
             self._child.close()
-
-    def __enter__(self) -> CaffeNet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

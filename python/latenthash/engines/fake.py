@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..closing import Closing
 from ..errors import NetError
 from ..files import sha256
 from ..netdef import load_netdef
@@ -85,7 +85,7 @@ def _steps(max_iter: int) -> list[Step]:
     return [*steps, Step(max_iter, max_iter, "test", {"accuracy": 0.9, "loss": 0.1})]
 
 
-class FakeNet:
+class FakeNet(Closing):
     """Random projections of the batch; activations of sigmoids lie between 0 and 1."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], data: str, seed: str) -> None:
@@ -123,14 +123,3 @@ class FakeNet:
 
     def close(self) -> None:
         """Hold nothing, free nothing."""
-
-    def __enter__(self) -> FakeNet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

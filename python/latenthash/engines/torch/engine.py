@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...closing import Closing
 from ...errors import EngineError, NetError
 from ...netdef import load_netdef
 from ...threads import thread_count
@@ -92,7 +92,7 @@ class TorchEngine:
         keep_freed_memory()
 
 
-class TorchNet:
+class TorchNet(Closing):
     """A net on a device. Calls from several threads take turns."""
 
     def __init__(self, graph: Graph) -> None:
@@ -130,14 +130,3 @@ class TorchNet:
         """Free the net; calling again does nothing."""
         with self._turn:
             self._graph = None
-
-    def __enter__(self) -> TorchNet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

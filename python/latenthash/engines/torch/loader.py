@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...closing import Closing
 from ...errors import DataError, EngineError, NetError
 from ...netdef import Layer, NetDef
 from ...proto.caffe_pb2 import Phase
@@ -28,7 +28,7 @@ _MASK = 2**64 - 1  # seeds of NumPy are not negative
 Blobs = dict[str, Tensor]
 
 
-class Loader:
+class Loader(Closing):
     """The blobs that the Data layers of a net bring, batch after batch, endlessly.
 
     Images come in the order of the keys, and from the first one again after the last.
@@ -120,17 +120,6 @@ class Loader:
     def _close_feeds(self) -> None:
         for feed in self._feeds:
             feed.close()
-
-    def __enter__(self) -> Loader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _receive(blobs: Blobs, made: torch.cuda.Event) -> Blobs:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...closing import Closing
 from ...errors import NetError
 from ...lmdb_store import DatumReader
 from ...netdef import Layer, NetDef, load_netdef
@@ -84,7 +85,7 @@ def _weights_of(layer: Layer, path: Path) -> list[float]:
     return given
 
 
-class PhaseNet:
+class PhaseNet(Closing):
     """A graph that takes its own data. Close it, or use it as a context.
 
     Args:
@@ -129,12 +130,6 @@ class PhaseNet:
     def close(self) -> None:
         """Free the data."""
         self._loader.close()
-
-    def __enter__(self) -> PhaseNet:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def named_values(outputs: dict[str, Tensor]) -> Iterator[tuple[str, float]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...closing import Closing
 from ...errors import DataError, MismatchError
 from ...hamming import Codes, unpack, width, words
 from ...manifest import Manifest
@@ -24,7 +24,7 @@ from .verify import verify
 Ids = NDArray[np.int64]
 
 
-class BucketIndex:
+class BucketIndex(Closing):
     """An index folder, open for reading; searches may run in many threads.
 
     It answers from the generation that it opened until `refresh` is called.
@@ -177,14 +177,3 @@ class BucketIndex:
         """Let go of the files; the maps end with their last user."""
         empty = replace(self.generation, segments=())
         self._now = Snapshot(empty, self._way, None)
-
-    def __enter__(self) -> BucketIndex:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
