@@ -8,6 +8,7 @@ A value depends on its own inputs only, never on the number of threads.
 from .codes import rings_batch, scan, scan_rings, within
 from .features import fine, rows_of, top
 from .nearest import Near, Sample, nearest, sample_of
+from .rank import rank
 from .select import select_batch, select_rings
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Sample",
     "fine",
     "nearest",
+    "rank",
     "rings_batch",
     "rows_of",
     "sample_of",

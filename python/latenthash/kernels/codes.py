@@ -7,6 +7,7 @@ padded with zeros to whole words. `hamming.words` makes them.
 from __future__ import annotations
 
 import ctypes
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from .team import in_parts, team_size, together
 
 Words = NDArray[np.uint64]
 Distances = NDArray[np.uint16]
+Count = TypeVar("Count", np.int32, np.int64)
 _MAX_WORDS = 16
 _RARE = 100  # of so many distances one is expected within the limit
 
@@ -190,7 +192,7 @@ def output(count: int, out: Distances | None) -> Distances:
     return out
 
 
-def cut_rings(rings: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+def cut_rings(rings: NDArray[Count], bits: int) -> NDArray[Count]:
     """Rings 0..bits; the others must be empty."""
     if rings[..., bits + 1 :].any():
         raise StorageError(f"codes with more than {bits} bits", "the index is damaged: verify it")

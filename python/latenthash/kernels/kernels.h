@@ -97,6 +97,22 @@ TARGET static void NAME(scan)(const scan_input *in, const int32_t *sizes, uint16
   }
 }
 
+/* The k codes nearest to each query, sorted by counting; equal distances keep their order. */
+TARGET static void NAME(rank)(const scan_input *in, int64_t k, uint16_t *room, int32_t *order,
+                              int32_t *rings) {
+  int64_t ring_count = 64 * in->words + 1;
+  for (int64_t q = 0; q < in->query_count; q++, order += k, rings += ring_count) {
+    int64_t places[RINGS], start = 0;
+    NAME(distances)(in->codes, in->queries + q * in->words, in->words, in->count, room);
+    for (int64_t i = 0; i < in->count; i++) rings[room[i]]++;
+    for (int64_t r = 0; r < ring_count; r++) places[r] = start, start += rings[r];
+    for (int64_t i = 0; i < in->count; i++) {
+      int64_t place = places[room[i]]++;
+      if (place < k) order[place] = (int32_t)i;
+    }
+  }
+}
+
 /* Bit i is set where distances[i] <= most, of a GROUP. */
 INLINE uint32_t NAME(small)(const uint16_t *distances, uint16_t most) {
 #if LEVEL == 2
@@ -405,7 +421,7 @@ TARGET static void NAME(fine)(const fine_input *in, float *out, fine_state *stat
 }
 
 static const kernel_set NAME(kernels) = {
-  NAME(scan), NAME(select), NAME(within), NAME(fine),
+  NAME(scan), NAME(rank), NAME(select), NAME(within), NAME(fine),
 };
 
 #undef floats

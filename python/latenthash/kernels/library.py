@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-VERSION = 6  # as in native.c
+VERSION = 7  # as in native.c
 BEST = -1
 _FUNCTIONS: dict[str, list[Any]] = {
     "lh_scan": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
+    "lh_rank": [c_void_p, c_int64, c_void_p, c_void_p, c_void_p],
     "lh_select": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
     "lh_within": [c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p],
     "lh_fine": [c_void_p, c_void_p, c_void_p],

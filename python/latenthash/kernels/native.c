@@ -13,7 +13,7 @@
 #endif
 
 /* Changed together with the arguments below; a stale library is not used. */
-#define VERSION 6
+#define VERSION 7
 
 enum { L2, CHI2, COSINE, L1, LINF };
 enum { F32, F16, I8 };
@@ -67,6 +67,7 @@ typedef struct {
 
 typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
+  void (*rank)(const scan_input *, int64_t, uint16_t *, int32_t *, int32_t *);
   void (*select)(const scan_input *, const select_input *, select_log *, int64_t *, int64_t *);
   int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
   void (*fine)(const fine_input *, float *, fine_state *);
@@ -212,6 +213,13 @@ int64_t lh_use_level(int64_t most) {
 void lh_scan(const scan_input *in, const int32_t *sizes, uint16_t *out, int64_t *rings,
              int64_t *next) {
   LEVELS[level]->scan(in, sizes, out, rings, next);
+}
+
+/* The k <= count codes nearest to each query, by (distance, place), into `order`
+ * (query_count, k). Codes are counted by distance in `rings` (query_count, 64 * words + 1),
+ * zeros before. `room` is for count distances. */
+void lh_rank(const scan_input *in, int64_t k, uint16_t *room, int32_t *order, int32_t *rings) {
+  LEVELS[level]->rank(in, k, room, order, rings);
 }
 
 /* Codes within limits of the queries, without those of no images, into the thread's own log.

@@ -26,6 +26,21 @@ def add_rings(
     rings += np.bincount(distances, weights=sizes, minlength=len(rings)).astype(np.int64)
 
 
+def rank(
+    codes: NDArray[np.uint64],
+    queries: NDArray[np.uint64],
+    order: NDArray[np.int32],
+    rings: NDArray[np.int32],
+) -> None:
+    """The first k of codes (N, W) for queries (Q, W) into order (Q, k); counts into rings."""
+    distances = np.empty(len(codes), np.uint16)
+    for query, places, ring in zip(queries, order, rings, strict=True):
+        scan(codes, query, distances)
+        # of 16-bit numbers, NumPy's stable sort is a radix sort
+        places[:] = np.argsort(distances, kind="stable")[: len(places)]
+        ring[:] = np.bincount(distances, minlength=len(ring))
+
+
 def within(distances: NDArray[np.uint16], limit: int) -> NDArray[np.int64]:
     """Where distances (K,) <= limit, ascending."""
     return np.flatnonzero(distances <= limit).astype(np.int64, copy=False)
