@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .files import atomic_file
 
@@ -22,6 +23,8 @@ _BLUE, _ORANGE, _GREEN = "#1f77b4", "#d95f02", "#1b7837"
 _SIZE = (10, 6.4)  # inches at 100 dots each: 1000 x 640
 _LARGE = (11, 8)
 _DPI = 100
+_FEW_POINTS = 130  # of a curve, that are worth a dot each
+Curve = tuple[ArrayLike, ArrayLike]
 
 
 def training_curves(log: Path, path: Path) -> None:
@@ -83,6 +86,11 @@ def _finish(axes: Axes) -> None:
         axes.legend(frameon=False)
 
 
+def _cycle() -> Iterator[str]:
+    """Colours that are told apart in gray too, again and again."""
+    return cycle((_BLUE, _ORANGE, _GREEN, "#7b3294", "#666666", "#b8860b", "#000000", "#e377c2"))
+
+
 def _names(steps: Iterable[dict[str, Any]], phase: str, part: str) -> list[str]:
     """Names of the phase's values that contain `part`."""
     found = {name for step in steps if step["phase"] == phase for name in step["values"]}
@@ -142,6 +150,43 @@ def health_picture(health: Health, path: Path) -> None:
         f"{health.images:,} images in {len(health.sizes):,} buckets, {health.bits} bits "
         f"(worth {health.independent_bits:.1f} independent ones)"
     )
+    _save(figure, path)
+
+
+def precision_by_rank(curves: Mapping[str, Curve], path: Path) -> None:
+    """Draw precision over the rank, one line a method.
+
+    Args:
+        curves: name -> ranks (C,) and precisions (C,) in 0..1.
+        path: PNG to write.
+    """
+    figure = _figure(_SIZE)
+    axes = figure.subplots()
+    for colour, (name, (ranks, precisions)) in zip(_cycle(), curves.items(), strict=False):
+        axes.plot(ranks, 100 * np.asarray(precisions), color=colour, linewidth=2, label=name)
+    last = max(float(np.max(ranks)) for ranks, _ in curves.values())
+    axes.set(xlabel="rank", ylabel="precision (%)", title="precision of the first images")
+    axes.set(xlim=(1, max(last, 2)), ylim=(0, 102))
+    _finish(axes)
+    _save(figure, path)
+
+
+def precision_recall(curves: Mapping[str, Curve], path: Path) -> None:
+    """Draw precision over recall, one line a method; a dot where the line is short.
+
+    Args:
+        curves: name -> recalls (C,) and precisions (C,) in 0..1.
+        path: PNG to write.
+    """
+    figure = _figure(_SIZE)
+    axes = figure.subplots()
+    for colour, (name, (recalls, precisions)) in zip(_cycle(), curves.items(), strict=False):
+        marker = "o" if np.size(recalls) <= _FEW_POINTS else ""
+        axes.plot(100 * np.asarray(recalls), 100 * np.asarray(precisions), color=colour,
+                  linewidth=2, marker=marker, markersize=4, label=name)  # fmt: skip
+    axes.set(xlabel="recall (%)", ylabel="precision (%)", title="precision and recall")
+    axes.set(xlim=(0, 102), ylim=(0, 102))
+    _finish(axes)
     _save(figure, path)
 
 
