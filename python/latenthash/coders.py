@@ -55,13 +55,14 @@ def coder_of(model: FeatureModel, learning: HashSettings | None, images: int) ->
 
     Raises:
         NetError: the model has no codes and none are to be learned.
-        DataError: more bits than values of a feature, or than images.
+        DataError: more bits than values of a feature, or than images; a hash of labels.
         EngineError: what the hash needs is not installed.
     """
     if learning is None:
         if isinstance(model, HashModel):
             return _OwnCodes(model)
         raise NetError(f"{model.deploy}: gives features, no codes", "say which hash to learn")
+    learning.require_label_free()
     learning.require_installed()
     learning.require_dim(model.dim)
     learning.require_count(images)

@@ -1,15 +1,20 @@
-"""Hash functions of features, learned without labels."""
+"""Hash functions of features, learned without labels or with them."""
 
-from .function import HashFunction
-from .learning import METHODS, SAMPLE, HashSettings, learn
+from .function import HashFunction, Kernel
+from .learning import SAMPLE, learn
+from .planes import principal_components
+from .settings import METHODS, SUPERVISED, HashSettings
 from .store import read_hash, write_hash
 
 __all__ = [
     "METHODS",
     "SAMPLE",
+    "SUPERVISED",
     "HashFunction",
     "HashSettings",
+    "Kernel",
     "learn",
+    "principal_components",
     "read_hash",
     "write_hash",
 ]

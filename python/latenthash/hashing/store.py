@@ -1,4 +1,4 @@
-"""A hash function as a file: HDF5 with `mean`, `projection` and a manifest."""
+"""A hash function as a file: HDF5 with `mean`, `projection`, what else it has, a manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DataError
 from ..files import atomic_file
 from ..manifest import FORMAT, new_manifest
-from .function import HashFunction
+from .function import HashFunction, Kernel
 
 _STAGE = "learn_hash"
 
@@ -23,6 +23,7 @@ def write_hash(function: HashFunction, path: Path) -> None:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
+    kernel = function.kernel
     manifest = new_manifest(
         _STAGE,
         method=function.method,
@@ -31,10 +32,15 @@ def write_hash(function: HashFunction, path: Path) -> None:
         dim=function.dim,
         learned_from=function.learned_from,
         sha256=function.identity,
+        **({"gamma": kernel.gamma} if kernel else {}),
     )
     with atomic_file(path) as partial, h5py.File(partial, "w") as file:
         file["mean"] = function.mean.astype("<f4")
         file["projection"] = function.projection.astype("<f4")
+        if function.phase is not None:
+            file["phase"] = function.phase.astype("<f4")
+        if kernel is not None:
+            file["anchors"] = kernel.anchors.astype("<f4")
         file.attrs["manifest"] = json.dumps(manifest, sort_keys=True)
 
 
@@ -47,7 +53,10 @@ def read_hash(path: Path) -> HashFunction:
     try:
         with h5py.File(path, "r") as file:
             manifest: dict[str, Any] = json.loads(file.attrs["manifest"])
-            mean, projection = (np.asarray(file[name][:]) for name in ("mean", "projection"))
+            arrays = {name: np.asarray(file[name][:]) for name in file}
+        mean, projection = arrays["mean"], arrays["projection"]
+        anchors = arrays.get("anchors")
+        kernel = None if anchors is None else Kernel(anchors, manifest["gamma"])
     except (OSError, KeyError, ValueError) as error:
         problem = "is no hash function" if path.exists() else "no such file"
         raise DataError(f"{path}: {problem}", "extract with --hash writes one") from error
@@ -55,8 +64,9 @@ def read_hash(path: Path) -> HashFunction:
         raise DataError(f"{path}: is no hash function", "extract with --hash writes one")
     if manifest["format"] > FORMAT:
         raise DataError(f"{path}: written by a newer version", "update latenthash")
+    method, seed, learned_from = (manifest[key] for key in ("method", "seed", "learned_from"))
     function = HashFunction(
-        manifest["method"], manifest["seed"], manifest["learned_from"], mean, projection
+        method, seed, learned_from, mean, projection, arrays.get("phase"), kernel
     )
     if function.identity != manifest["sha256"]:
         raise DataError(f"{path}: damaged, its checksum differs", "put a whole copy back")
