@@ -123,6 +123,8 @@ def test_curves_equal_the_naive_ones() -> None:
     for place, rank in enumerate(found.ranks):
         hits = np.take_along_axis(same, order, axis=1)[:, :rank].sum(axis=1)
         assert found.curves["precision"][place] == pytest.approx((hits / rank).mean())
+        best = [min(rank, total) / rank for total in same.sum(axis=1)]
+        assert found.curves["best_precision"][place] == pytest.approx(np.mean(best))
         assert found.curves["recall"][place] == pytest.approx((hits / same.sum(axis=1)).mean())
     for radius in range(BITS + 1):
         inside = far <= radius

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latenthash.plots import smooth, training_curves
+from latenthash.plots import precision_by_rank, precision_recall, smooth, training_curves
 
 
 def write(path, steps):
@@ -37,6 +37,23 @@ def test_curves(tmp_path):
 def test_little_to_draw(tmp_path, steps):
     training_curves(write(tmp_path / "log.jsonl", steps), tmp_path / "out.png")
     assert not {ORANGE, GREEN} & colours(tmp_path / "out.png")
+
+
+def test_precision_and_recall_of_two_methods(tmp_path):
+    ranks = np.arange(1, 101)
+    curves = {"ours": (ranks, 1 / np.sqrt(ranks)), "other": (ranks, np.full(100, 0.1))}
+    precision_by_rank(curves, tmp_path / "p.png", best=(ranks, np.minimum(1, 40 / ranks)))
+    found = colours(tmp_path / "p.png")
+    assert {BLUE, ORANGE, (128, 128, 128)} <= found
+    assert GREEN not in found
+    precision_recall({"few": ([0.1, 0.5, 1], [1, 0.5, 0.1])}, tmp_path / "pr.png")
+    assert BLUE in colours(tmp_path / "pr.png")
+
+
+def test_curve_of_one_rank(tmp_path):
+    precision_by_rank({"ours": ([1], [0.5])}, tmp_path / "p.png")
+    precision_recall({"ours": ([0.5], [0.5])}, tmp_path / "pr.png")
+    assert BLUE in colours(tmp_path / "pr.png")
 
 
 def test_smooth():

@@ -91,7 +91,9 @@ def draw(result: Evaluation, folder: Path) -> None:
     name = f"{result.bits} bits"
     near = ranks <= result.k
     precision_by_rank(
-        {name: (ranks[near], curves["precision"][near])}, folder / "precision_at_rank.png"
+        {name: (ranks[near], curves["precision"][near])},
+        folder / "precision_at_rank.png",
+        best=(ranks[near], curves["best_precision"][near]),
     )
     precision_recall(
         {

@@ -153,19 +153,22 @@ def health_picture(health: Health, path: Path) -> None:
     _save(figure, path)
 
 
-def precision_by_rank(curves: Mapping[str, Curve], path: Path) -> None:
+def precision_by_rank(curves: Mapping[str, Curve], path: Path, best: Curve | None = None) -> None:
     """Draw precision over the rank, one line a method.
 
     Args:
         curves: name -> ranks (C,) and precisions (C,) in 0..1.
         path: PNG to write.
+        best: likewise, of a perfect order.
     """
     figure = _figure(_SIZE)
     axes = figure.subplots()
     for colour, (name, (ranks, precisions)) in zip(_cycle(), curves.items(), strict=False):
         axes.plot(ranks, 100 * np.asarray(precisions), color=colour, linewidth=2, label=name)
+    if best is not None:
+        axes.plot(best[0], 100 * np.asarray(best[1]), "--", color="gray", label="perfect order")
     last = max(float(np.max(ranks)) for ranks, _ in curves.values())
-    axes.set(xlabel="rank", ylabel="precision (%)", title="precision of the first images")
+    axes.set(xlabel="rank", ylabel="precision (%)", title="precision at every rank")
     axes.set(xlim=(1, max(last, 2)), ylim=(0, 102))
     _finish(axes)
     _save(figure, path)

@@ -22,7 +22,7 @@ from ..threads import thread_count
 
 Values = NDArray[np.float64]
 RADIUS = 2
-CURVES = ("precision", "recall", "radius_precision", "radius_recall")
+CURVES = ("precision", "recall", "best_precision", "radius_precision", "radius_recall")
 _RANKS = (1, 5, 10, 100)
 _POINTS = 200  # of the curve beyond rank k
 _BLOCK_BYTES = 1 << 22  # of one array over a block of queries: stays in the cache
@@ -52,7 +52,8 @@ class Measured:
     Attributes:
         values: measure -> its value for each query, (Q,) float64.
         curves: measure -> its mean over the queries at each of `ranks`, or at each
-            radius 0..bits where its name says so.
+            radius 0..bits where its name says so; `best_precision` is that of a perfect
+            order, which runs out of relevant images.
         ranks: (C,) every rank up to k, then 200 evenly spread on a log scale.
     """
 
@@ -122,8 +123,9 @@ def _measure_block(
     totals = relevant.sum(axis=1)
     near = hits_by_distance(relevant, rings)
     precision, recall = metrics.precision_recall_curve(relevant, totals, ranks)
+    best = (np.minimum(totals[:, None], ranks) / ranks).mean(axis=0)
     inside = metrics.radius_curve(near, rings)
-    curves = dict(zip(CURVES, (precision, recall, *inside), strict=True))
+    curves = dict(zip(CURVES, (precision, recall, best, *inside), strict=True))
     return Measured(_values(relevant, totals, near, rings, k), curves, ranks)
 
 
