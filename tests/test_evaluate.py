@@ -273,6 +273,9 @@ def test_tool_writes_json_and_plots(tmp_path: Path, database: CodeSet, queries: 
     assert found["versions"]["numpy"] == np.__version__
     assert found["seconds"]["total"] > 0
     assert found["seed"] == 4
+    page = (TOOL.parent.parent / "docs/measures.md").read_text()
+    assert all(f"`{key}`" in page for key in found)
+    assert all(f"`{key}`" in page for key in found["curves"])
     for name in ("precision_at_rank.png", "precision_recall.png"):
         assert (plots / name).read_bytes()[:4] == b"\x89PNG"
 
