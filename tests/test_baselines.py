@@ -117,8 +117,11 @@ def test_lbp_is_counted_as_by_hand() -> None:
 
 def test_lbp_does_not_see_how_bright_an_image_is() -> None:
     lbp = make_descriptor("lbp", 96)
-    dark = fit(SCENES[0], 1) // 3
-    assert (lbp.describe(dark) == lbp.describe(2 * dark + 7)).all()
+    random = np.random.default_rng(0)  # hardly an even place: there scikit-image's rounding shows
+    dark = random.integers(0, 120, (96, 96, 1), dtype=np.uint8)
+    unlike = lbp.describe(random.integers(0, 120, (96, 96, 1), dtype=np.uint8)) - lbp.describe(dark)
+    found = lbp.describe(2 * dark + 7) - lbp.describe(dark)
+    assert np.linalg.norm(found) < 0.1 * np.linalg.norm(unlike)
 
 
 def test_colours_are_counted_as_by_hand() -> None:

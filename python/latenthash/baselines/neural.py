@@ -7,8 +7,10 @@ features of length 1, projected to 16 to 512 principal components, scaled to len
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,8 +119,11 @@ def compress_codes(
         MismatchError: features of another size.
         StorageError: the disk is full or cannot be written.
     """
-    model = {**codes.manifest["model"], "compression_sha256": compression.identity}
-    manifest = {**codes.manifest, "dim": compression.dim, "model": model}
+    manifest = {
+        **codes.manifest,
+        "dim": compression.dim,
+        "model": _compressed(codes.manifest["model"], compression),
+    }
     with CodeWriter(output, codes.bits, compression.dim, len(codes)) as writer:
         done = 0
         for rows in codes.blocks():
@@ -128,6 +133,21 @@ def compress_codes(
             on_progress(done, len(codes))
         writer.finish(manifest)
     return output
+
+
+def _compressed(model: Mapping[str, Any], compression: Compression) -> dict[str, Any]:
+    """The model, told from the one without compression, or with another, as by its weights."""
+    both = f"{model['weights_sha256']} {compression.identity}"
+    return {
+        **model,
+        "weights_sha256": hashlib.sha256(both.encode()).hexdigest(),
+        "compression": {
+            "dim": compression.dim,
+            "whitened": compression.whitened,
+            "learned_from": compression.learned_from,
+            "sha256": compression.identity,
+        },
+    }
 
 
 def _unit_rows(features: NDArray[np.floating]) -> NDArray[np.float64]:
