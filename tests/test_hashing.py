@@ -280,6 +280,13 @@ def test_ksh_learns_what_no_plane_separates() -> None:
     assert scores["ksh"] > 0.9 > 0.7 > scores["itq-cca"]
 
 
+def test_ksh_takes_a_sample_of_many() -> None:
+    features, labels = classed(6000, dim=6)
+    function = learn(features, HashSettings("ksh", 2), labels)
+    assert function.learned_from == 5000
+    assert mean_average_precision(function.encode(features[:600]), labels[:600]) > 0.4
+
+
 def test_a_kernels_bit_is_the_side_of_its_plane_among_likenesses() -> None:
     features, labels = classed(80, dim=5)
     function = learn(features, HashSettings("ksh", 6), labels)

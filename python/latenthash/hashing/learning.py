@@ -15,6 +15,8 @@ from .supervised import itq_cca, ksh
 
 SAMPLE = 32_768
 """Features that a hash function is learned from at most; FAISS's ITQ uses as many."""
+KSH_SAMPLE = 5_000
+"""Features that ksh takes of those it is given, as many as its paper; it is slow."""
 _Labels = NDArray[np.integer]
 _LABEL_FREE: dict[str, Callable[[Features, HashSettings], Learned]] = {
     "itq": itq,
@@ -37,7 +39,7 @@ def learn(
 
     Args:
         features: (N, D) floating, finite; all of them are used, so give a sample of
-            at most `SAMPLE`.
+            at most `SAMPLE`. Only ksh takes a random `KSH_SAMPLE` of them.
         settings: method, bits, seed.
         labels: (N,) class numbers, for itq-cca and ksh; the others do not look at them.
 
@@ -53,6 +55,10 @@ def learn(
     sample = np.ascontiguousarray(features, np.float32)
     if settings.method in SUPERVISED:
         known = _required(labels, count, settings)
+        if settings.method == "ksh" and count > KSH_SAMPLE:
+            random = np.random.default_rng(settings.seed)
+            rows = np.sort(random.choice(count, KSH_SAMPLE, replace=False))
+            count, sample, known = KSH_SAMPLE, sample[rows], known[rows]
         learned = _BY_LABELS[settings.method](sample, known, settings)
     else:
         learned = _LABEL_FREE[settings.method](sample, settings)
