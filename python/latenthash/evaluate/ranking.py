@@ -89,11 +89,16 @@ def measure(
     ranks = curve_ranks(k, len(database))
     coded = words(database.codes)
     work = partial(_measure_block, coded=coded, labels=database.labels, bits=bits, ranks=ranks, k=k)
-    parts: list[Measured] = []
+    values: list[dict[str, Values]] = []
+    curves, done = dict.fromkeys(CURVES, np.zeros(1)), 0
     for part in ordered_map(work, _blocks(queries, len(database)), thread_count(threads)):
-        parts.append(part)
-        on_progress(sum(map(len, parts)), len(queries))
-    return _join(parts)
+        values.append(part.values)
+        # summed as they come: there may be as many blocks as queries
+        curves = {name: curve + len(part) * part.curves[name] for name, curve in curves.items()}
+        done += len(part)
+        on_progress(done, len(queries))
+    joined = {name: np.concatenate([some[name] for some in values]) for name in values[0]}
+    return Measured(joined, {name: curve / done for name, curve in curves.items()}, ranks)
 
 
 def curve_ranks(k: int, count: int) -> NDArray[np.int64]:
@@ -174,16 +179,3 @@ def _values(
         values[f"recall_at_{r}"] = metrics.recall_at(relevant, totals, r)
         values[f"f1_at_{r}"] = metrics.f_beta_at(relevant, totals, r)
     return values
-
-
-def _join(parts: list[Measured]) -> Measured:
-    """The queries of all parts; a curve is the mean of theirs, by their queries."""
-    sizes = [len(part) for part in parts]
-    values = {
-        name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values
-    }
-    curves = {
-        name: np.average([part.curves[name] for part in parts], axis=0, weights=sizes)
-        for name in CURVES
-    }
-    return Measured(values, curves, parts[0].ranks)
