@@ -44,6 +44,7 @@ def test_rows_are_the_descriptors_features_and_their_hash(source: Source, tmp_pa
         source, colour, output, hashing=LSH, on_progress=lambda *step: seen.append(step)
     )
     assert (report.images, report.skipped, seen[-1]) == (20, [], (20, 20))
+    assert seen == sorted(seen)
     with CodeSet(output) as codes:
         assert codes.names == [sample.name for sample in source.samples]
         assert codes.labels.tolist() == [sample.label for sample in source.samples]
@@ -98,12 +99,13 @@ def test_an_interrupted_run_goes_on(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PART", 8)
+    monkeypatch.setattr(module, "_BLOCK", 2)
     whole, output = tmp_path / "whole" / "codes.h5", tmp_path / "codes.h5"
     hog = make_descriptor("hog", 32)
     extract_baseline(source, hog, whole, hashing=LSH)
 
     def stop(done: int, total: int) -> None:
-        if done == 16:
+        if done == 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

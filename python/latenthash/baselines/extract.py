@@ -27,7 +27,7 @@ from ..parallel import ordered_map
 from ..progress import Progress, silent
 from ..sources import Sample, Source
 from ..threads import usable_cores
-from .base import Descriptor, Pixels
+from .base import Descriptor, Pixels, require_installed
 from .registry import write_descriptor
 
 PART = 2048
@@ -110,25 +110,54 @@ def extract_baseline(
     Raises:
         DataError: no image could be used, too few to learn from, not fitted.
         MismatchError: a hash function of features of another size.
+        EngineError: threadpoolctl is not installed.
         ImageError: with `strict`, the first image that cannot be used.
         StorageError: parts done so far stay for the next run.
     """
+    require_installed("threadpoolctl", "threadpoolctl")
+    from threadpoolctl import threadpool_limits
+
     total, dim = len(source.samples), descriptor.dim
     _require_fitting(hashing, dim, total)
     require_room(output, 2 * file_size(total, hashing.bits, dim))  # parts, then the whole
     described = output.with_name(output.name + ".descriptor.h5")
     write_descriptor(descriptor, described)
     parts = Parts(output, _plan(source, descriptor, described))
-    count = workers or usable_cores()
+    with threadpool_limits(1):  # images go side by side; BLAS threads would steal their time
+        _describe_missing(source, descriptor, parts, workers, strict, on_progress)
+    function = _hash(parts, hashing)
+    return _joined(parts, function, total)
+
+
+def _describe_missing(
+    source: Source,
+    descriptor: Descriptor,
+    parts: Parts,
+    workers: int | None,
+    strict: bool,
+    on_progress: Progress,
+) -> None:
+    """Make the parts that are not on disk."""
+    total, count = len(source.samples), workers or usable_cores()
     for number, start in enumerate(range(0, total, PART)):
         samples = source.samples[start : start + PART]
         if not parts.done(number):
             skipped: Skipped = []
             blocks = _blocks(descriptor, samples, count, strict, skipped)
-            parts.write(number, len(samples), blocks, skipped)
+            told = _reporting(blocks, skipped, start, total, on_progress)
+            parts.write(number, len(samples), told, skipped)
         on_progress(start + len(samples), total)
-    function = _hash(parts, hashing)
-    return _joined(parts, function, total)
+
+
+def _reporting(
+    blocks: Iterator[Rows], skipped: Skipped, before: int, total: int, on_progress: Progress
+) -> Iterator[Rows]:
+    """Pass blocks on, telling of the images that they and the skipped ones account for."""
+    done = 0
+    for rows in blocks:
+        yield rows
+        done += len(rows)
+        on_progress(before + done + len(skipped), total)
 
 
 def _require_fitting(hashing: HashSettings | HashFunction, dim: int, images: int) -> None:
