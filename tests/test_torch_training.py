@@ -490,13 +490,13 @@ def test_fillers_fill_as_caffes_do(tmp_path: Path) -> None:
         theirs = caffe["value 0 it"]
         assert holds(ours), filler
         assert holds(theirs), filler
-        for measure in (
-            np.mean,
-            np.std,
-            partial(np.quantile, q=0.01),
-            partial(np.quantile, q=0.99),
+        for measure, within in (
+            (np.mean, 0.1),
+            (np.std, 0.1),
+            (partial(np.quantile, q=0.01), 0.4),  # five times the error of 30,000 sparse values
+            (partial(np.quantile, q=0.99), 0.4),
         ):
-            close = abs(measure(ours) - measure(theirs)) < 0.15 * theirs.std() + 1e-6
+            close = abs(measure(ours) - measure(theirs)) < within * theirs.std() + 1e-6
             assert close, (filler, measure)
         if not theirs.std() or "bilinear" in filler:
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -433,7 +433,7 @@ def test_hdf5_snapshots(folder):
 
 
 def tool(*arguments):
-    command = [sys.executable, str(TOOL), "--threads", "1", *arguments]
+    command = [sys.executable, str(TOOL), "--engine", "caffe", "--threads", "1", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -444,7 +444,7 @@ def test_tool(folder):
     report = json.loads(done.stdout)
     assert report["final"]["accuracy"] == 1.0
     assert Path(report["caffemodel"]).is_file()
-    assert "fresh: ip1, latent, classifier" in done.stderr
+    assert "fresh: ip1, latent, classifier\nengine: caffe\n" in done.stderr
     assert "20/20" in done.stderr
     done = tool("--solver", "solver.prototxt")
     assert "accuracy   1.0000" in done.stdout
@@ -463,7 +463,8 @@ def test_ctrl_c_in_the_tool(folder):
     tiny.write_solver(
         folder, snapshot=0, max_iter=200_000_000, display=1000, test_interval=10_000_000
     )
-    command = [sys.executable, str(TOOL), "--threads", "1", "--solver", "solver.prototxt"]
+    arguments = ["--engine", "caffe", "--threads", "1", "--solver", "solver.prototxt"]
+    command = [sys.executable, str(TOOL), *arguments]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

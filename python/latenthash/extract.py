@@ -11,6 +11,7 @@ them; the codes are then made while the parts are joined.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from .parallel import ordered_map
 from .progress import Progress, silent
 from .sources import Sample, Source
 from .threads import usable_cores
+
+logger = logging.getLogger(__name__)
 
 PART = 2048
 DEFAULT_BATCH = 64
@@ -103,6 +106,7 @@ def extract(
     done = total - sum(len(slices[number]) for number in missing)
     pipeline = _Pipeline(model.preprocess, coder, batch, workers or usable_cores(), strict)
     if missing:
+        logger.info("engine: %s", engine.name)
         with engine.load(model.deploy, model.weights) as net:
             for number in missing:
                 skipped: Skipped = []

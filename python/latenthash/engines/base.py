@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,8 +15,6 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 from .caffe_home import is_built
-
-logger = logging.getLogger(__name__)
 
 _MODULES = {"caffe": "caffe", "torch": "torch", "fake": "fake"}
 
@@ -135,8 +132,8 @@ def get_engine(
     """Engine by name, imported only now.
 
     Args:
-        name: "caffe", "torch", "auto" (of these the faster one that is installed; the log
-            says which), or "fake" (a deterministic double for tests).
+        name: "caffe", "torch", "auto" (of these the faster one that is
+            installed), or "fake" (a deterministic double for tests).
         threads: BLAS threads; None takes the free cores.
         precision: what PyTorch computes in, "float32" or "bfloat16"; None: float32.
         few: for "auto", that a few images are all there is to do, so that the engine that
@@ -148,7 +145,6 @@ def get_engine(
     """
     if name == "auto":
         name = _fastest(few)
-        logger.log(logging.DEBUG if few else logging.INFO, "engine: %s", name)
     if name not in _MODULES:
         raise EngineError(f"no engine named {name!r}", f"choose one of auto, {', '.join(_MODULES)}")
     if precision not in (None, "float32") and name != "torch":

@@ -73,7 +73,7 @@ def train(
         TrainingStopped: interrupted; log and curves so far are kept.
     """
     plan = make_plan(solver, weights, resume)
-    for line in plan.describe():
+    for line in [*plan.describe(), f"engine: {engine.name}"]:
         logger.info("%s", line)
     prefix = snapshot_prefix(plan, output)
     require_disk(plan, prefix)
