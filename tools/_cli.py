@@ -21,7 +21,7 @@ if (_VENV / "bin/python").exists() and Path(sys.prefix).resolve() != _VENV.resol
 import argparse
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,6 +83,27 @@ def bar(what: str, unit: str = "image") -> Iterator[Progress]:
             shown.update(done - shown.n)
 
         yield update
+
+
+@contextmanager
+def announce(stage: str) -> Iterator[Progress]:
+    """A bar for a stage of a demo."""
+    with bar(f"{stage:<12}", unit="") as progress:
+        yield progress
+
+
+def facts_table(rows: Sequence[str], report: Mapping[str, Any], output: Path) -> str:
+    """A demo's report as a person reads it.
+
+    Args:
+        rows: "name|text with {keys of the report}"; {seconds} is a line of all stages.
+        report: the facts.
+        output: {output}.
+    """
+    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in report["seconds"].items())
+    facts = {**report, "seconds": seconds, "output": output}
+    split = (row.format(**facts).split("|", 1) for row in rows)
+    return "\n".join(f"{name:<16} {text}" for name, text in split)
 
 
 def report_json(report: Any) -> None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import _cli  # isort: skip  (first: it finds the project's interpreter)
@@ -12,7 +10,6 @@ import _cli  # isort: skip  (first: it finds the project's interpreter)
 from pathlib import Path
 
 from latenthash.demo import Demo
-from latenthash.progress import Progress
 
 DIGITS = _cli.ROOT / "data/mnist5k/mnist_5k.csv.gz"
 
@@ -31,7 +28,7 @@ def main() -> None:
     _cli.add_json(parser)
     args = parser.parse_args()
 
-    demo = Demo(args.output, _cli.engine(args), announce)
+    demo = Demo(args.output, _cli.engine(args), _cli.announce)
     images = args.images or DIGITS
     report = demo.run(images, images.name if args.images else "mnist5k")
     _cli.remember_index(args.output / "index")
@@ -41,16 +38,8 @@ def main() -> None:
         print(table(report, args.output))
 
 
-@contextmanager
-def announce(stage: str) -> Iterator[Progress]:
-    """A bar a stage."""
-    with _cli.bar(f"{stage:<12}", unit="") as progress:
-        yield progress
-
-
 def table(report: dict[str, Any], output: Path) -> str:
     """The report as a person reads it."""
-    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in report["seconds"].items())
     rows = [
         "data|{dataset}, {classes} classes: {train_images:,} images to train, "
         "{database_images:,} to search, {queries:,} queries",
@@ -62,9 +51,7 @@ def table(report: dict[str, Any], output: Path) -> str:
         "time|{seconds}",
         "look at|{output}/training.png, {output}/results.png, {output}/report.json",
     ]
-    facts = {**report, "seconds": seconds, "output": output}
-    split = (row.format(**facts).split("|", 1) for row in rows)
-    return "\n".join(f"{name:<16} {text}" for name, text in split)
+    return _cli.facts_table(rows, report, output)
 
 
 if __name__ == "__main__":

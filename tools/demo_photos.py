@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import _cli  # isort: skip  (first: it finds the project's interpreter)
@@ -14,7 +12,6 @@ from pathlib import Path
 from latenthash.model import open_features
 from latenthash.photos_demo import PhotosDemo
 from latenthash.pretrained import published_weights
-from latenthash.progress import Progress
 
 STAMPS = _cli.ROOT / "data/stamps/photos"
 
@@ -40,7 +37,7 @@ def main() -> None:
     weights = args.weights or published_weights(_cli.ROOT / "caffe_models" / args.net)
     deploy = _cli.net_file(args.net, "deploy.prototxt")
     model = open_features(deploy, weights, feature=args.feature)
-    report = PhotosDemo(args.output, _cli.engine(args), announce).run(args.images, model)
+    report = PhotosDemo(args.output, _cli.engine(args), _cli.announce).run(args.images, model)
     _cli.remember_index(args.output / "index")
     if args.json:
         _cli.report_json(report)
@@ -48,16 +45,8 @@ def main() -> None:
         print(table(report, args.output))
 
 
-@contextmanager
-def announce(stage: str) -> Iterator[Progress]:
-    """A bar a stage."""
-    with _cli.bar(f"{stage:<12}", unit="") as progress:
-        yield progress
-
-
 def table(report: dict[str, Any], output: Path) -> str:
     """The report as a person reads it."""
-    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in report["seconds"].items())
     rows = [
         "photos|{images:,} of {images_from}, {skipped} skipped",
         "features|{dim} values by {net} on {engine}, {images_per_s} photos/s",
@@ -72,9 +61,7 @@ def table(report: dict[str, Any], output: Path) -> str:
         "look at|{output}/results.png, {output}/report.json",
         "ask|python tools/search.py YOUR_PICTURE.jpg --save hits.png",
     ]
-    facts = {**report, "seconds": seconds, "output": output}
-    split = (row.format(**facts).split("|", 1) for row in rows)
-    return "\n".join(f"{name:<16} {text}" for name, text in split)
+    return _cli.facts_table(rows, report, output)
 
 
 if __name__ == "__main__":

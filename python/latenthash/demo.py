@@ -6,11 +6,8 @@ images -> LMDB and mean -> training -> features and codes -> index -> measures -
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ import numpy as np
 from .codes import CodeSet
 from .dataset import DatasetReport, build_lmdb
 from .demo_sheet import draw_answers
-from .engines import Engine, Step
+from .engines import Step
 from .errors import ImageError
 from .evaluate import Evaluation, evaluate
 from .extract import extract
@@ -27,9 +24,9 @@ from .images import probe
 from .index import SearchOptions, build_index
 from .model import HashModel, open_model
 from .nets import NETS, NetFamily, build, write_net
-from .progress import Progress, silent
 from .search import Answer, Searcher
 from .sources import Sample, Source, open_source, write_class_folders
+from .stages import Stages
 from .train import train
 from .views import write_views
 
@@ -43,28 +40,9 @@ _MOST_EXEMPLARS = 1000
 _TRAINING_VIEWS = 10_000  # of all together, but
 _FEWEST_VIEWS, _MOST_VIEWS = 10, 40  # of each
 
-Announce = Callable[[str], AbstractContextManager[Progress]]
 
-
-def _quietly(stage: str) -> AbstractContextManager[Progress]:
-    return nullcontext(silent)
-
-
-@dataclass
-class Demo:
-    """One run; its results lie in `output`.
-
-    Attributes:
-        output: folder for everything that the run makes.
-        engine: trains and extracts.
-        announce: called with each stage's name; gives a context with its progress.
-        seconds: time of each stage so far.
-    """
-
-    output: Path
-    engine: Engine
-    announce: Announce = _quietly
-    seconds: dict[str, float] = field(default_factory=dict)
+class Demo(Stages):
+    """One run: the stages above, one after the other."""
 
     def run(self, images: Path, name: str) -> dict[str, Any]:
         """Go from images to a report.
@@ -91,7 +69,7 @@ class Demo:
         queries = self._extract(model, self._split(training, "val"), "queries.h5")
         database = self._extract(model, photos or self._split(training, "train"), "database.h5")
         index = self._index(database)
-        with self._stage("evaluate") as progress, CodeSet(database) as d, CodeSet(queries) as q:
+        with self.stage("evaluate") as progress, CodeSet(database) as d, CodeSet(queries) as q:
             measures = evaluate(d, q, 1000, progress)
         answers = self._search(index, queries)
         report = self._report(name, family, dataset, measures, answers)
@@ -99,18 +77,11 @@ class Demo:
             partial.write_text(json.dumps(report, indent=1) + "\n")
         return report
 
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[Progress]:
-        begin = perf_counter()
-        with self.announce(name) as progress:
-            yield progress
-        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begin
-
     def _as_files(self, images: Path) -> Source:
         """Images as files, so that each can be looked at and searched with."""
         if images.is_dir():
             return open_source(images, labelled=False)
-        with self._stage("unpack") as progress:
+        with self.stage("unpack") as progress:
             folder = write_class_folders(open_source(images), self.output / "images", progress)
         return open_source(folder)
 
@@ -120,7 +91,7 @@ class Demo:
         exemplars = replace(source, samples=source.samples[:_MOST_EXEMPLARS])
         views = _TRAINING_VIEWS // len(exemplars.samples)
         views = min(max(views, _FEWEST_VIEWS), _MOST_VIEWS)
-        with self._stage("crop views") as progress:
+        with self.stage("crop views") as progress:
             folder = self.output / "views"
             write_views(exemplars, folder, views=views, side=NETS["quick"].resize, seed=SEED,
                         on_progress=progress)  # fmt: skip
@@ -131,7 +102,7 @@ class Demo:
 
     def _dataset(self, training: Source, family: NetFamily) -> DatasetReport:
         assert training.root is not None  # its samples are files
-        with self._stage("build LMDBs") as progress:
+        with self.stage("build LMDBs") as progress:
             return build_lmdb(
                 training.root,
                 self.output / "dataset",
@@ -155,7 +126,7 @@ class Demo:
             val_images=sum(dataset.val_counts),
         )
         write_net(files, folder, replace=True)
-        with self._stage("train") as progress:
+        with self.stage("train") as progress:
 
             def on_step(step: Step) -> None:
                 progress(step.iteration, step.max_iter)
@@ -167,13 +138,13 @@ class Demo:
         return open_model(folder / "deploy.prototxt", result.caffemodel)
 
     def _extract(self, model: HashModel, source: Source, name: str) -> Path:
-        with self._stage("extract") as progress:
+        with self.stage("extract") as progress:
             return extract(
                 source, model, self.engine, self.output / name, on_progress=progress
             ).output
 
     def _index(self, database: Path) -> Path:
-        with self._stage("index") as progress, CodeSet(database) as codes:
+        with self.stage("index") as progress, CodeSet(database) as codes:
             return build_index(codes, self.output / "index", on_progress=progress)
 
     def _search(self, index: Path, queries: Path) -> list[Answer]:
@@ -182,7 +153,7 @@ class Demo:
             names, root = codes.names, Path(codes.manifest["root"])
             labels = [database.manifest["classes"][number] for number in codes.labels]
         chosen = np.random.default_rng(SEED).permutation(len(names))[:100]
-        with self._stage("search") as progress, Searcher(index, self.engine) as searcher:
+        with self.stage("search") as progress, Searcher(index, self.engine) as searcher:
             answers = []
             for number in chosen:
                 answers.append(searcher.search(root / names[number], SearchOptions()))

@@ -6,18 +6,14 @@ photos -> features of a published network -> a hash learned on them -> index -> 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from .codes import CodeSet
-from .engines import Engine
 from .errors import DataError
 from .extract import ExtractReport, extract
 from .files import atomic_file, atomic_folder
@@ -26,11 +22,11 @@ from .images import decode
 from .index import BucketIndex, SearchOptions, build_index
 from .label_free import Agreement, measure
 from .model import FeatureModel, HashModel
-from .progress import Progress, silent
 from .search import Answer, Hit, Searcher
 from .sheets import Cell, Row, contact_sheet
 from .sources import Source
 from .sources.folders import read_images
+from .stages import Stages
 from .views import random_view
 
 BITS = 64
@@ -42,28 +38,9 @@ _FEWEST = 2 * BITS  # images that itq is learned from here; fewer get random pla
 _HITS = 8
 _CROPS_SHOWN, _PHOTOS_SHOWN = 4, 6
 
-Announce = Callable[[str], AbstractContextManager[Progress]]
 
-
-def _quietly(stage: str) -> AbstractContextManager[Progress]:
-    return nullcontext(silent)
-
-
-@dataclass
-class PhotosDemo:
-    """One run; its results lie in `output`.
-
-    Attributes:
-        output: folder for everything that the run makes.
-        engine: runs the network.
-        announce: called with each stage's name; gives a context with its progress.
-        seconds: time of each stage so far.
-    """
-
-    output: Path
-    engine: Engine
-    announce: Announce = _quietly
-    seconds: dict[str, float] = field(default_factory=dict)
+class PhotosDemo(Stages):
+    """One run: the stages above, one after the other."""
 
     def run(self, images: Path, model: FeatureModel) -> dict[str, Any]:
         """Go from photos to a report.
@@ -84,23 +61,16 @@ class PhotosDemo:
         method = "itq" if len(source.samples) >= _FEWEST else "lsh"
         settings = HashSettings(method, BITS, SEED)
         photos = self._extract("extract", source, model, "photos.h5", settings)
-        with self._stage("index") as progress, CodeSet(photos.output) as codes:
+        with self.stage("index") as progress, CodeSet(photos.output) as codes:
             index = build_index(codes, self.output / "index", on_progress=progress)
         crops = self._crops(photos, source)
-        with self._stage("measure"), BucketIndex(index) as opened:
+        with self.stage("measure"), BucketIndex(index) as opened:
             agreement = self._agreement(opened, photos, crops)
         answers = self._search(index, crops)
         report = self._report(images.name, model, photos, agreement, answers)
         with atomic_file(self.output / "report.json") as partial:
             partial.write_text(json.dumps(report, indent=1) + "\n")
         return report
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[Progress]:
-        begin = perf_counter()
-        with self.announce(name) as progress:
-            yield progress
-        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begin
 
     def _extract(
         self,
@@ -110,7 +80,7 @@ class PhotosDemo:
         name: str,
         settings: HashSettings | None = None,
     ) -> ExtractReport:
-        with self._stage(stage) as progress:
+        with self.stage(stage) as progress:
             return extract(source, model, self.engine, self.output / name,
                            learning=settings, batch=_BATCH, on_progress=progress)  # fmt: skip
 
@@ -122,7 +92,7 @@ class PhotosDemo:
         generator = np.random.default_rng(SEED)
         chosen = generator.permutation(len(names))[:CROPS].tolist()
         folder = self.output / "crops"
-        with self._stage("crops") as progress, atomic_folder(folder, durable=False) as partial:
+        with self.stage("crops") as progress, atomic_folder(folder, durable=False) as partial:
             for done, row in enumerate(chosen, 1):
                 path = paths[names[row]]
                 assert path is not None  # samples of a folder are files
@@ -143,7 +113,7 @@ class PhotosDemo:
         with CodeSet(crops.output) as codes:
             files = [self.output / "crops" / name for name in codes.names]
         options = SearchOptions(top=_HITS + 1)
-        with self._stage("search") as progress, Searcher(index, self.engine) as searcher:
+        with self.stage("search") as progress, Searcher(index, self.engine) as searcher:
             answers = []
             for file in files:
                 answers.append(searcher.search(file, options))
