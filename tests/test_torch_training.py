@@ -9,30 +9,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from google.protobuf import text_format
-from numpy.typing import NDArray
 
 import tiny
-from caffe_layers import run_nets
 from latenthash.engines import OnStep, Step, TrainingStopped, get_engine
 from latenthash.errors import DataError, LatentHashError, NetError, StorageError
 from latenthash.manifest import read_manifest
 from latenthash.netdef import load_netdef
 from latenthash.proto import read_binary
-from latenthash.proto.caffe_pb2 import FillerParameter, SolverState
+from latenthash.proto.caffe_pb2 import SolverState
 from latenthash.train import train
 from latenthash.weights import read_weights, write_weights
 
 torch = pytest.importorskip("torch")
 
 from latenthash.engines.torch import TorchEngine  # noqa: E402
-from latenthash.engines.torch.fillers import filled  # noqa: E402
 from latenthash.engines.torch.graph import Graph  # noqa: E402
 from latenthash.engines.torch.parameters import learnable_parameters  # noqa: E402
 from latenthash.engines.torch.settings import read_settings  # noqa: E402
@@ -454,67 +449,6 @@ def test_shared_parameters_are_one(tmp_path: Path) -> None:
 def test_shared_parameters_of_two_shapes(tmp_path: Path) -> None:
     with pytest.raises(NetError, match=r"layer 'b' has weights \[\(9, 64\)\], what it shares"):
         net_of(tmp_path, shared("", "").replace("64", "9").replace("9", "64", 1))
-
-
-FILLERS: dict[str, Callable[[NDArray[np.float32]], bool]] = {
-    'type: "constant" value: 0.3': lambda values: bool((values == np.float32(0.3)).all()),
-    'type: "uniform" min: -1 max: 3': lambda values: values.min() < -0.9 and values.max() > 2.9,
-    'type: "gaussian" mean: 1 std: 0.2': lambda values: abs(values.mean() - 1) < 0.02,
-    'type: "gaussian" std: 2 sparse: 10': lambda values: 0.2 < (values != 0).mean() < 0.3,
-    'type: "xavier"': lambda values: values.std() > 0,
-    'type: "xavier" variance_norm: FAN_OUT': lambda values: values.std() > 0,
-    'type: "xavier" variance_norm: AVERAGE': lambda values: values.std() > 0,
-    'type: "msra"': lambda values: values.std() > 0,
-    'type: "msra" variance_norm: AVERAGE': lambda values: values.std() > 0,
-    'type: "positive_unitball"': lambda values: np.allclose(values.sum((1, 2, 3)), 1, atol=1e-5),
-    'type: "bilinear"': lambda values: np.allclose(values, values[0, 0]),
-}
-
-
-@pytest.mark.caffe
-def test_fillers_fill_as_caffes_do(tmp_path: Path) -> None:
-    """Same moments and tails; what is not random is equal."""
-    jobs = []
-    for number, filler in enumerate(FILLERS):
-        path = tmp_path / f"{number}.prototxt"
-        path.write_text(
-            'layer { name: "x" type: "Input" top: "x" '
-            "input_param { shape { dim: [1, 30, 7, 7] } } }\n"
-            'layer { name: "it" type: "Convolution" bottom: "x" top: "y" convolution_param { '
-            f"num_output: 40 kernel_size: 5 bias_term: false weight_filler {{ {filler} }} }} }}"
-        )
-        jobs.append((path, None, {}, "TEST", False))
-    for (filler, holds), caffe in zip(FILLERS.items(), run_nets(jobs, tmp_path), strict=True):
-        message = text_format.Parse(filler, FillerParameter())
-        ours = filled(message, (40, 30, 5, 5), torch.Generator().manual_seed(1)).numpy()
-        theirs = caffe["value 0 it"]
-        assert holds(ours), filler
-        assert holds(theirs), filler
-        for measure, within in (
-            (np.mean, 0.1),
-            (np.std, 0.1),
-            (partial(np.quantile, q=0.01), 0.4),  # five times the error of 30,000 sparse values
-            (partial(np.quantile, q=0.99), 0.4),
-        ):
-            close = abs(measure(ours) - measure(theirs)) < within * theirs.std() + 1e-6
-            assert close, (filler, measure)
-        if not theirs.std() or "bilinear" in filler:
-            np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("filler", "shape", "match"),
-    [
-        ({"type": "bilinear"}, (3, 4), r"bilinear for a blob of shape \(3, 4\)"),
-        ({"type": "xavier", "sparse": 2}, (3, 4), "'xavier' is not sparse"),
-        ({"type": "gaussian", "sparse": 5}, (3, 4), "sparse 5 for 3 outputs"),
-    ],
-)
-def test_fillers_that_cannot_fill(
-    filler: dict[str, object], shape: tuple[int, ...], match: str
-) -> None:
-    with pytest.raises(NetError, match=match):
-        filled(FillerParameter(**filler), shape, torch.Generator())  # type: ignore[arg-type]
 
 
 def test_first_values_of_other_layers(folder: Path) -> None:
