@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from latenthash.baselines import (
     read_descriptor,
 )
 from latenthash.baselines import extract as module
+from latenthash.baselines.aggregated import Aggregated
+from latenthash.cache import Cache
 from latenthash.coders import coder_of
 from latenthash.codes import CodeSet
 from latenthash.errors import DataError, ImageError, MismatchError
@@ -133,6 +136,55 @@ def test_words_are_learned_of_the_images_that_can_be_used(tmp_path: Path) -> Non
     assert one.identity == two.identity
     report = extract_baseline(source, one, tmp_path / "codes.h5", hashing=LSH)
     assert (report.images, [name for name, _ in report.skipped]) == (8, ["bad.png"])
+
+
+def noise(seed: int, count: int = 8) -> Source:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+    return Source("noise", ["noise"], [Sample(str(n), 0, pixels=pixels[n]) for n in range(count)])
+
+
+def test_words_of_the_same_images_are_learned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[str] = []
+    fit = Aggregated.fit
+
+    def counted(self: Aggregated, *args: Any) -> None:
+        fitted.append(self.name)
+        fit(self, *args)
+
+    monkeypatch.setattr(Aggregated, "fit", counted)
+    cache, plain = Cache(tmp_path), make_descriptor("orb-vlad")
+    fit_descriptor(plain, noise(0))
+
+    def learned(name: str = "orb-vlad", size: int = 128, images: int = 0, **settings: Any) -> str:
+        descriptor = make_descriptor(name, size)
+        fit_descriptor(descriptor, noise(images), cache=cache, **settings)
+        return descriptor.identity
+
+    assert [learned(), learned()] == [plain.identity] * 2
+    assert fitted == ["orb-vlad"] * 2  # one of them without a cache
+    others = [learned(images=1), learned(size=96), learned(seed=1), learned("orb-fisher"),
+              learned(images=0, seed=0)]  # fmt: skip
+    assert len(set(others)) == 5 and others[-1] == plain.identity
+    assert fitted[2:] == ["orb-vlad", "orb-vlad", "orb-vlad", "orb-fisher"]
+
+
+def test_files_of_other_content_are_learned_from_anew(tmp_path: Path) -> None:
+    cache, found = Cache(tmp_path / "cache"), []
+    for seed in (0, 1, 0):
+        for sample in noise(seed).samples:
+            assert sample.pixels is not None
+            Image.fromarray(sample.pixels).save(tmp_path / f"{sample.name}.png")
+        source = Source(
+            "files", ["noise"], [Sample(str(n), 0, str(tmp_path / f"{n}.png")) for n in range(8)]
+        )
+        descriptor = make_descriptor("orb-vlad")
+        fit_descriptor(descriptor, source, cache=cache)
+        found.append(descriptor.identity)
+    assert found[0] == found[2] != found[1]
+    assert len(list((tmp_path / "cache").rglob("*.h5"))) == 2
 
 
 def test_what_cannot_be_done_is_said_before_the_images_are_read(

@@ -10,25 +10,25 @@ them; the codes are then made while the parts are joined.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .coders import Coder, coder_of
-from .codes import Parts, Rows, Skipped, file_size
+from .codes import Parts, file_size
+from .codes.codeset import Features
 from .engines import Engine, Net
-from .errors import ImageError
 from .files import require_room
+from .hamming import Codes
 from .hashing import HashSettings
-from .images import Preprocess, decode, fit, prepare, read_bytes
-from .manifest import Manifest, new_manifest
+from .image_rows import RowMaker, extraction_plan, missing_parts, read_sample, write_parts
+from .images import Preprocess, prepare
 from .model import FeatureModel, HashModel
-from .parallel import ordered_map
 from .progress import Progress, silent
 from .sources import Sample, Source
 from .threads import usable_cores
@@ -54,16 +54,6 @@ class ExtractReport:
     images: int
     skipped: list[tuple[str, str]]
     model: HashModel
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """One image on its way: its input for the net, or the reason why it has none."""
-
-    sample: Sample
-    values: NDArray[np.float32] | None
-    content: bytes = b""
-    reason: str = ""
 
 
 def extract(
@@ -100,106 +90,29 @@ def extract(
     total = len(source.samples)
     coder = coder_of(model, learning, total)
     require_room(output, 2 * file_size(total, coder.bits, model.dim))  # parts, then the whole
-    parts = Parts(output, _plan(source, model, coder.part_bits))
-    slices = {n: source.samples[n * PART : (n + 1) * PART] for n in range(-(-total // PART))}
-    missing = [number for number in slices if not parts.done(number)]
-    done = total - sum(len(slices[number]) for number in missing)
-    pipeline = _Pipeline(model.preprocess, coder, batch, workers or usable_cores(), strict)
+    parts = Parts(output, extraction_plan(source, model.describe(), coder.part_bits, model.dim))
+    missing = missing_parts(parts, source.samples, PART)
     if missing:
         logger.info("engine: %s", engine.name)
         with engine.load(model.deploy, model.weights) as net:
-            for number in missing:
-                skipped: Skipped = []
-                rows = pipeline.run(net, slices[number], skipped)
-                told = _reporting(rows, skipped, done, total, on_progress)
-                parts.write(number, len(slices[number]), told, skipped)
-                done += len(slices[number])
+            maker = RowMaker(
+                partial(_prepared, preprocess=model.preprocess),
+                partial(_encoded, coder=coder, net=net),
+                batch,
+                workers or usable_cores(),
+                strict,
+            )
+            write_parts(parts, missing, maker, total, on_progress)
     hashed, left_out = coder.join(parts)
     return ExtractReport(output, total - len(left_out), left_out, hashed)
 
 
-def _plan(source: Source, model: FeatureModel, bits: int) -> Manifest:
-    """The code file's manifest, which also tells whether parts belong to this run."""
-    return new_manifest(
-        "extract",
-        model=model.describe(),
-        bits=bits,
-        dim=model.dim,
-        classes=source.labels,
-        root=str(source.root.resolve()) if source.root else None,
-        samples_sha256=_samples_hash(source.samples),
-    )
+def _prepared(sample: Sample, preprocess: Preprocess) -> tuple[NDArray[np.float32], bytes]:
+    pixels, content = read_sample(sample, preprocess.channels, preprocess.resize)
+    return prepare(pixels, preprocess), content
 
 
-def _samples_hash(samples: Sequence[Sample]) -> str:
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(f"{sample.name}\0{sample.label}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _reporting(
-    blocks: Iterator[Rows], skipped: Skipped, before: int, total: int, on_progress: Progress
-) -> Iterator[Rows]:
-    """Pass blocks on, telling of the images that they and the skipped ones account for."""
-    done = 0
-    for rows in blocks:
-        yield rows
-        done += len(rows)
-        on_progress(before + done + len(skipped), total)
-
-
-class _Pipeline:
-    """Decodes ahead in threads while the net computes."""
-
-    def __init__(
-        self, preprocess: Preprocess, coder: Coder, batch: int, workers: int, strict: bool
-    ) -> None:
-        self._preprocess, self._coder = preprocess, coder
-        self._batch, self._workers, self._strict = batch, workers, strict
-
-    def run(self, net: Net, samples: Sequence[Sample], skipped: Skipped) -> Iterator[Rows]:
-        """Rows of the samples, a batch at a time; those left out are added to `skipped`."""
-        ready: list[_Prepared] = []
-        for item in ordered_map(self._prepare, samples, self._workers, 2 * self._batch):
-            if item.values is None:
-                skipped.append((item.sample.name, item.reason))
-                continue
-            ready.append(item)
-            if len(ready) == self._batch:
-                yield self._rows(net, ready)
-                ready = []
-        if ready:
-            yield self._rows(net, ready)
-
-    def _prepare(self, sample: Sample) -> _Prepared:
-        preprocess = self._preprocess
-        try:
-            if sample.path is None:
-                pixels, content = self._from_array(sample)
-            else:
-                content = read_bytes(sample.path)
-                pixels = decode(content, preprocess.channels, preprocess.resize)
-        except ImageError as error:
-            if self._strict:
-                raise ImageError(f"{sample.name}: {error.problem}", "leave out --strict") from error
-            return _Prepared(sample, None, reason=error.problem)
-        return _Prepared(sample, prepare(pixels, preprocess), hashlib.sha256(content).digest())
-
-    def _from_array(self, sample: Sample) -> tuple[NDArray[np.uint8], bytes]:
-        assert sample.pixels is not None  # a sample has a path or pixels
-        preprocess = self._preprocess
-        return fit(sample.pixels, preprocess.channels, preprocess.resize), sample.pixels.tobytes()
-
-    def _rows(self, net: Net, ready: Sequence[_Prepared]) -> Rows:
-        batch = np.stack([item.values for item in ready if item.values is not None])
-        features, codes = self._coder.encode(net, batch)
-        return Rows(
-            names=[item.sample.name for item in ready],
-            labels=np.array([item.sample.label for item in ready], np.int32),
-            features=features,
-            codes=codes,
-            content=np.frombuffer(b"".join(item.content for item in ready), np.uint8).reshape(
-                -1, 32
-            ),
-        )
+def _encoded(
+    images: Sequence[NDArray[np.float32]], coder: Coder, net: Net
+) -> tuple[Features, Codes]:
+    return coder.encode(net, np.stack(images))

@@ -20,6 +20,8 @@ _FROM_ALL = 100_000
 class Aggregated(Descriptor):
     """Local features, encoded by words that `fit` learns."""
 
+    packages = ("cv2", "sklearn")
+
     def __init__(self, name: str, size: int = SIZE, arrays: Arrays | None = None) -> None:
         """As `Descriptor`.
 

@@ -29,7 +29,10 @@ class Descriptor(ABC):
         name: key in `DESCRIPTORS`.
         size: pixels of a side that images are warped to.
         arrays: what `fit` learned; empty if there is nothing to learn, or not yet.
+        packages: modules whose versions decide what `fit` learns.
     """
+
+    packages: tuple[str, ...] = ()
 
     def __init__(self, name: str, size: int = SIZE, arrays: Arrays | None = None) -> None:
         """Take up what was learned before, if `arrays` has it."""

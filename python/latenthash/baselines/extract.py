@@ -10,29 +10,34 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cache import NOTHING_KEPT, Cache, Stage, versions
 from ..coders import sample
-from ..codes import Parts, Rows, Skipped, file_size
+from ..codes import Parts, Skipped, file_size
+from ..codes.codeset import Features
 from ..errors import ImageError, MismatchError
 from ..files import require_room, sha256
+from ..hamming import Codes
 from ..hashing import HashFunction, HashSettings, learn, write_hash
-from ..images import Preprocess, decode, read_bytes
-from ..manifest import Manifest, new_manifest
-from ..parallel import ordered_map
+from ..image_rows import RowMaker, extraction_plan, missing_parts, read_sample, write_parts
+from ..images import Preprocess, read_bytes
 from ..progress import Progress, silent
 from ..sources import Sample, Source
 from ..threads import usable_cores
 from .base import Descriptor, Pixels, require_installed
-from .registry import write_descriptor
+from .registry import read_descriptor, write_descriptor
 
 PART = 2048
 FIT_IMAGES = 1000
 """Images that words are learned from at most, unless said otherwise."""
+FIT = Stage("fit_descriptor", 1)
+"""Its number grows when other words would be learned from the same images."""
 _BLOCK = 64
 _log = logging.getLogger(__name__)
 
@@ -54,35 +59,74 @@ class BaselineReport:
     hash: HashFunction
 
 
-@dataclass(frozen=True)
-class _Described:
-    """One image on its way: its feature, or the reason why it has none."""
-
-    sample: Sample
-    feature: NDArray[np.float32] | None
-    content: bytes = b""
-    reason: str = ""
-
-
 def fit_descriptor(
-    descriptor: Descriptor, source: Source, images: int = FIT_IMAGES, seed: int = 0
+    descriptor: Descriptor,
+    source: Source,
+    images: int = FIT_IMAGES,
+    seed: int = 0,
+    cache: Cache = NOTHING_KEPT,
 ) -> None:
     """Fit a descriptor on random images of a source; those that cannot be used are logged.
+
+    Args:
+        descriptor: gets what is learned.
+        source: the images.
+        images: at most.
+        seed: of the choice and of the words.
+        cache: remembers what was learned of images of the same content.
 
     Raises:
         DataError: too little in the images to learn from.
         EngineError: what learns it is not installed.
     """
-    chosen = np.random.default_rng(seed).permutation(len(source.samples))[:images]
-    descriptor.fit(_usable([source.samples[row] for row in np.sort(chosen)]), seed)
+    rows = np.random.default_rng(seed).permutation(len(source.samples))[:images]
+    chosen = [source.samples[row] for row in np.sort(rows)]
+
+    def fitted() -> Descriptor:
+        descriptor.fit(_usable(chosen), seed)
+        return descriptor
+
+    known = cache.recall(
+        FIT,
+        {
+            "descriptor": descriptor.name,
+            "size": descriptor.size,
+            "seed": seed,
+            "images": _content_hash(chosen),
+            "versions": versions("numpy", *descriptor.packages),
+        },
+        ".h5",
+        fitted,
+        write_descriptor,
+        read_descriptor,
+    )
+    descriptor.arrays = known.arrays
 
 
 def _usable(samples: Sequence[Sample]) -> Iterator[Pixels]:
     for one in samples:
         try:
-            yield _pixels(one)[0]
+            yield read_sample(one)[0]
         except ImageError as error:
             _log.warning("%s: %s, not learned from", one.name, error.problem)
+
+
+def _content_hash(samples: Sequence[Sample]) -> str:
+    """SHA-256 of the images' bytes, in order; an array's shape belongs to it."""
+    digest = hashlib.sha256()
+    for one in samples:
+        digest.update(_content(one))
+    return digest.hexdigest()
+
+
+def _content(one: Sample) -> bytes:
+    if one.pixels is not None:
+        return hashlib.sha256(repr(one.pixels.shape).encode() + one.pixels.tobytes()).digest()
+    assert one.path is not None  # a sample has a path or pixels
+    try:
+        return hashlib.sha256(read_bytes(one.path)).digest()
+    except ImageError:  # reported when it is read to be learned from
+        return b"unreadable"
 
 
 def extract_baseline(
@@ -122,42 +166,27 @@ def extract_baseline(
     require_room(output, 2 * file_size(total, hashing.bits, dim))  # parts, then the whole
     described = output.with_name(output.name + ".descriptor.h5")
     write_descriptor(descriptor, described)
-    parts = Parts(output, _plan(source, descriptor, described))
+    parts = Parts(output, extraction_plan(source, _model(descriptor, described), 1, dim))
     with threadpool_limits(1):  # images go side by side; BLAS threads would steal their time
-        _describe_missing(source, descriptor, parts, workers, strict, on_progress)
+        maker = RowMaker(
+            partial(_described, descriptor=descriptor),
+            _without_codes,
+            _BLOCK,
+            workers or usable_cores(),
+            strict,
+        )
+        write_parts(parts, missing_parts(parts, source.samples, PART), maker, total, on_progress)
     function = _hash(parts, hashing)
     return _joined(parts, function, total)
 
 
-def _describe_missing(
-    source: Source,
-    descriptor: Descriptor,
-    parts: Parts,
-    workers: int | None,
-    strict: bool,
-    on_progress: Progress,
-) -> None:
-    """Make the parts that are not on disk."""
-    total, count = len(source.samples), workers or usable_cores()
-    for number, start in enumerate(range(0, total, PART)):
-        samples = source.samples[start : start + PART]
-        if not parts.done(number):
-            skipped: Skipped = []
-            blocks = _blocks(descriptor, samples, count, strict, skipped)
-            told = _reporting(blocks, skipped, start, total, on_progress)
-            parts.write(number, len(samples), told, skipped)
-        on_progress(start + len(samples), total)
+def _described(one: Sample, descriptor: Descriptor) -> tuple[NDArray[np.float32], bytes]:
+    pixels, content = read_sample(one)
+    return descriptor.describe(pixels), content
 
 
-def _reporting(
-    blocks: Iterator[Rows], skipped: Skipped, before: int, total: int, on_progress: Progress
-) -> Iterator[Rows]:
-    """Pass blocks on, telling of the images that they and the skipped ones account for."""
-    done = 0
-    for rows in blocks:
-        yield rows
-        done += len(rows)
-        on_progress(before + done + len(skipped), total)
+def _without_codes(features: Sequence[NDArray[np.float32]]) -> tuple[Features, Codes]:
+    return np.stack(features).astype(np.float16), np.zeros((len(features), 1), np.uint8)
 
 
 def _require_fitting(hashing: HashSettings | HashFunction, dim: int, images: int) -> None:
@@ -172,22 +201,6 @@ def _require_fitting(hashing: HashSettings | HashFunction, dim: int, images: int
             f"a hash of features of {hashing.dim} values, the descriptor has {dim}",
             "give the hash that was learned with this descriptor",
         )
-
-
-def _plan(source: Source, descriptor: Descriptor, file: Path) -> Manifest:
-    """The code file's manifest, but for the hash; tells whether parts belong to this run."""
-    names = hashlib.sha256()
-    for one in source.samples:
-        names.update(f"{one.name}\0{one.label}\0".encode(errors="surrogateescape"))
-    return new_manifest(
-        "extract",
-        model=_model(descriptor, file),
-        bits=1,
-        dim=descriptor.dim,
-        classes=source.labels,
-        root=str(source.root.resolve()) if source.root else None,
-        samples_sha256=names.hexdigest(),
-    )
 
 
 def _model(descriptor: Descriptor, file: Path) -> dict[str, Any]:
@@ -210,58 +223,6 @@ def _model(descriptor: Descriptor, file: Path) -> dict[str, Any]:
         "preprocess_sha256": hashlib.sha256(str(size).encode()).hexdigest(),
         "code_blob": None,
     }
-
-
-def _blocks(
-    descriptor: Descriptor, samples: Sequence[Sample], workers: int, strict: bool, skipped: Skipped
-) -> Iterator[Rows]:
-    """Rows of the samples, a block at a time; those left out are added to `skipped`."""
-    ready: list[_Described] = []
-
-    def work(one: Sample) -> _Described:
-        return _describe(descriptor, one, strict)
-
-    for item in ordered_map(work, samples, workers, 2 * _BLOCK):
-        if item.feature is None:
-            skipped.append((item.sample.name, item.reason))
-            continue
-        ready.append(item)
-        if len(ready) == _BLOCK:
-            yield _rows(ready)
-            ready = []
-    if ready:
-        yield _rows(ready)
-
-
-def _describe(descriptor: Descriptor, one: Sample, strict: bool) -> _Described:
-    try:
-        pixels, content = _pixels(one)
-    except ImageError as error:
-        if strict:
-            raise ImageError(f"{one.name}: {error.problem}", "leave out --strict") from error
-        return _Described(one, None, reason=error.problem)
-    return _Described(one, descriptor.describe(pixels), hashlib.sha256(content).digest())
-
-
-def _pixels(one: Sample) -> tuple[Pixels, bytes]:
-    """Pixels of an image, and the bytes by which it is known again."""
-    if one.path is None:
-        assert one.pixels is not None  # a sample has a path or pixels
-        return one.pixels, one.pixels.tobytes()
-    content = read_bytes(one.path)
-    return decode(content), content
-
-
-def _rows(ready: Sequence[_Described]) -> Rows:
-    features = np.stack([item.feature for item in ready if item.feature is not None])
-    content = np.frombuffer(b"".join(item.content for item in ready), np.uint8)
-    return Rows(
-        names=[item.sample.name for item in ready],
-        labels=np.array([item.sample.label for item in ready], np.int32),
-        features=features.astype(np.float16),
-        codes=np.zeros((len(ready), 1), np.uint8),
-        content=content.reshape(-1, 32),
-    )
 
 
 def _hash(parts: Parts, hashing: HashSettings | HashFunction) -> HashFunction:
