@@ -1,23 +1,35 @@
-"""What learned codes are compared with: descriptors, and neural codes compressed by PCA.
+"""What learned codes are compared with: descriptors, compressed neural codes, other searches.
 
 The hash functions that they are compared with are in `latenthash.hashing`.
 """
 
 from .base import Descriptor
 from .extract import BaselineReport, extract_baseline, fit_descriptor
+from .faiss_search import HnswSearch, IvfPqSearch, LinearSearch, PqSearch
+from .neighbours import HashThenRerank, Neighbours, NeighbourSearch
 from .neural import Compression, compress_codes, learn_compression
 from .registry import DESCRIPTORS, make_descriptor, read_descriptor, write_descriptor
+from .searches import SEARCHES, make_search
 
 __all__ = [
     "DESCRIPTORS",
+    "SEARCHES",
     "BaselineReport",
     "Compression",
     "Descriptor",
+    "HashThenRerank",
+    "HnswSearch",
+    "IvfPqSearch",
+    "LinearSearch",
+    "NeighbourSearch",
+    "Neighbours",
+    "PqSearch",
     "compress_codes",
     "extract_baseline",
     "fit_descriptor",
     "learn_compression",
     "make_descriptor",
+    "make_search",
     "read_descriptor",
     "write_descriptor",
 ]
