@@ -35,14 +35,15 @@ def training_curves(log: Path, path: Path) -> None:
         path: PNG to write.
     """
     steps = [json.loads(line) for line in log.read_text().splitlines()]
-    figure = _figure(_SIZE)
+    figure = canvas()
     losses, accuracies = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     _draw_losses(losses, steps)
     _draw_accuracies(accuracies, steps)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _figure(size: tuple[float, float]) -> Figure:
+def canvas(size: tuple[float, float] = _SIZE) -> Figure:
+    """An empty figure, `size` in inches, that needs no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -51,7 +52,8 @@ def _figure(size: tuple[float, float]) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
     with atomic_file(path) as partial:
         figure.savefig(partial, format="png")
 
@@ -66,7 +68,7 @@ def _draw_losses(axes: Axes, steps: list[dict[str, Any]]) -> None:
         label = f"test, {values[-1]:.3g} at the end"
         axes.plot(iterations, values, color=_ORANGE, marker="o", markersize=4, label=label)
     axes.set_ylabel("loss")
-    _finish(axes)
+    finish(axes)
 
 
 def _draw_accuracies(axes: Axes, steps: list[dict[str, Any]]) -> None:
@@ -76,17 +78,18 @@ def _draw_accuracies(axes: Axes, steps: list[dict[str, Any]]) -> None:
         axes.plot(iterations, 100 * values, color=_GREEN, marker="o", markersize=4, label=label)
     axes.set_ylabel("test accuracy (%)")
     axes.set_xlabel("iteration")
-    _finish(axes)
+    finish(axes)
 
 
-def _finish(axes: Axes) -> None:
+def finish(axes: Axes) -> None:
+    """A light grid, no box, and a legend if anything has a name."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
 
 
-def _cycle() -> Iterator[str]:
+def colours() -> Iterator[str]:
     """Colours that are told apart in gray too, again and again."""
     return cycle((_BLUE, _ORANGE, _GREEN, "#7b3294", "#666666", "#b8860b", "#000000", "#e377c2"))
 
@@ -140,7 +143,7 @@ def health_picture(health: Health, path: Path) -> None:
         health: of the index.
         path: PNG to write.
     """
-    figure = _figure(_LARGE)
+    figure = canvas(_LARGE)
     sizes, balance, correlation, candidates = figure.subplots(2, 2).ravel()
     _draw_sizes(sizes, health)
     _draw_balance(balance, health)
@@ -150,7 +153,7 @@ def health_picture(health: Health, path: Path) -> None:
         f"{health.images:,} images in {len(health.sizes):,} buckets, {health.bits} bits "
         f"(worth {health.independent_bits:.1f} independent ones)"
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def precision_by_rank(curves: Mapping[str, Curve], path: Path, best: Curve | None = None) -> None:
@@ -161,17 +164,17 @@ def precision_by_rank(curves: Mapping[str, Curve], path: Path, best: Curve | Non
         path: PNG to write.
         best: likewise, of a perfect order.
     """
-    figure = _figure(_SIZE)
+    figure = canvas()
     axes = figure.subplots()
-    for colour, (name, (ranks, precisions)) in zip(_cycle(), curves.items(), strict=False):
+    for colour, (name, (ranks, precisions)) in zip(colours(), curves.items(), strict=False):
         axes.plot(ranks, 100 * np.asarray(precisions), color=colour, linewidth=2, label=name)
     if best is not None:
         axes.plot(best[0], 100 * np.asarray(best[1]), "--", color="gray", label="perfect order")
     last = max(float(np.max(ranks)) for ranks, _ in curves.values())
     axes.set(xlabel="rank", ylabel="precision (%)", title="precision at every rank")
     axes.set(xlim=(1, max(last, 2)), ylim=(0, 102))
-    _finish(axes)
-    _save(figure, path)
+    finish(axes)
+    save(figure, path)
 
 
 def precision_recall(curves: Mapping[str, Curve], path: Path) -> None:
@@ -181,16 +184,16 @@ def precision_recall(curves: Mapping[str, Curve], path: Path) -> None:
         curves: name -> recalls (C,) and precisions (C,) in 0..1.
         path: PNG to write.
     """
-    figure = _figure(_SIZE)
+    figure = canvas()
     axes = figure.subplots()
-    for colour, (name, (recalls, precisions)) in zip(_cycle(), curves.items(), strict=False):
+    for colour, (name, (recalls, precisions)) in zip(colours(), curves.items(), strict=False):
         marker = "o" if np.size(recalls) <= _FEW_POINTS else ""
         axes.plot(100 * np.asarray(recalls), 100 * np.asarray(precisions), color=colour,
                   linewidth=2, marker=marker, markersize=4, label=name)  # fmt: skip
     axes.set(xlabel="recall (%)", ylabel="precision (%)", title="precision and recall")
     axes.set(xlim=(0, 102), ylim=(0, 102))
-    _finish(axes)
-    _save(figure, path)
+    finish(axes)
+    save(figure, path)
 
 
 def _draw_sizes(axes: Axes, health: Health) -> None:
@@ -206,7 +209,7 @@ def _draw_sizes(axes: Axes, health: Health) -> None:
         axes.bar(places + shift, shares, 0.4, color=colour, label=what)
     axes.set_xticks(places, names, rotation=45 if len(rows) > 8 else 0)
     axes.set(xlabel="images in a bucket", ylabel="share (%)", title="bucket sizes")
-    _finish(axes)
+    finish(axes)
 
 
 def _draw_balance(axes: Axes, health: Health) -> None:
@@ -216,7 +219,7 @@ def _draw_balance(axes: Axes, health: Health) -> None:
         axes.axvline(bit, color=_ORANGE, linewidth=1)
     axes.axhline(50, color="black", linewidth=0.8)
     axes.set(xlabel="bit", ylabel="images with a 1 (%)", title="balance of the bits", ylim=(0, 100))
-    _finish(axes)
+    finish(axes)
 
 
 def _draw_correlation(axes: Axes, health: Health) -> None:
@@ -233,4 +236,4 @@ def _draw_candidates(axes: Axes, health: Health) -> None:
         axes.plot(radii, median, color=_BLUE, linewidth=2, label="median query")
         axes.set_yscale("log")
     axes.set(xlabel="Hamming radius", ylabel="candidates", title="images within a radius")
-    _finish(axes)
+    finish(axes)
