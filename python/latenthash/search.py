@@ -202,7 +202,7 @@ class Searcher(Closing):
             found=found,
             hits=hits,
             timings_ms={**times, **found.timings_ms, **naming},
-            warnings=self._warnings(found, options),
+            warnings=warnings_of(found, options, len(self.index)),
         )
 
     def _named(self, found: Hits, copies: NDArray[np.int64]) -> list[Hit]:
@@ -216,25 +216,6 @@ class Searcher(Closing):
             strict=True,
         )
         return [Hit(rank, *column) for rank, column in enumerate(columns, start=1)]
-
-    def _warnings(self, found: Hits, options: SearchOptions) -> list[str]:
-        if not found.candidates:
-            return [_nothing(found, options)]
-        wanted = max(options.candidates or 0, options.top)
-        within = found.candidates + found.left_out
-        told = []
-        if options.candidates is not None and within > _CROWDED * wanted and not options.exact:
-            share = within / len(self.index)
-            told.append(
-                f"{found.buckets} buckets within radius {found.radius} hold {share:.0%} of all "
-                "images: the codes tell little apart; more bits or longer training would help"
-            )
-        if found.left_out:
-            told.append(
-                f"{found.left_out:,} images within reach were not compared; raise max_candidates "
-                "or search exactly"
-            )
-        return told
 
     def image_path(self, name: str) -> Path | None:
         """File of an image of the index; None if it came from no folder."""
@@ -262,6 +243,27 @@ def index_model(folder: Path) -> HashModel:
 def _model(index: BucketIndex) -> HashModel:
     facts = index.manifest
     return stored_model(facts["model"], index.folder / facts["model_folder"])
+
+
+def warnings_of(found: Hits, options: SearchOptions, images: int) -> list[str]:
+    """What the reader of hits should know; `images` is how many the index holds."""
+    if not found.candidates:
+        return [_nothing(found, options)]
+    wanted = max(options.candidates or 0, options.top)
+    within = found.candidates + found.left_out
+    told = []
+    if options.candidates is not None and within > _CROWDED * wanted and not options.exact:
+        share = within / images
+        told.append(
+            f"{found.buckets} buckets within radius {found.radius} hold {share:.0%} of all "
+            "images: the codes tell little apart; more bits or longer training would help"
+        )
+    if found.left_out:
+        told.append(
+            f"{found.left_out:,} images within reach were not compared; raise max_candidates "
+            "or search exactly"
+        )
+    return told
 
 
 def _nothing(found: Hits, options: SearchOptions) -> str:

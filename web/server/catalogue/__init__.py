@@ -1,0 +1,1 @@
+"""The service: a catalogue of images and what searches it."""

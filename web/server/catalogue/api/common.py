@@ -1,0 +1,21 @@
+"""What the parts of the API share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from .schemas import Refusal
+
+REFUSED = frozenset({400, 401, 404, 413, 415, 422, 429, 503})
+
+
+def answers(kind: Any, *more: int, ok: int = 200) -> dict[Any, Any]:
+    """Documented answers: `kind` for success, and the refusals that can happen."""
+    return {ok: kind, frozenset({400, 401, 422, 503, *more}): Refusal}
+
+
+def client_of(request: HttpRequest) -> str:
+    """Address that is counted for limits."""
+    return str(request.META.get("REMOTE_ADDR", ""))

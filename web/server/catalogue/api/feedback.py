@@ -1,0 +1,33 @@
+"""Thumbs up and down, and what can be trained with them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
+
+from .. import limits, verdicts
+from .common import answers, client_of
+from .schemas import FeedbackIn, Verdicts
+
+router = Router(tags=["feedback"])
+
+
+@router.post("/feedback", response=answers(None, 404, 429, ok=204), summary="Thumb up or down")
+def feedback(request: HttpRequest, ask: FeedbackIn) -> Any:
+    """Remember whether a hit was right for a query; 0 forgets it."""
+    limits.count(client_of(request))
+    verdicts.give(ask.query.id, ask.query.upload, ask.hit, ask.verdict)
+    return 204, None
+
+
+@router.get("/feedback/export", response=answers(Verdicts), summary="All thumbs")
+def export(request: HttpRequest, format: Annotated[Literal["txt", "json"], Query()] = "txt") -> Any:
+    """A training list, lines of `name label`, or all that was said as JSON."""
+    if format == "json":
+        return {"items": verdicts.all_verdicts()}
+    lines = "".join(f"{name} {label}\n" for name, label in verdicts.training_list())
+    response = HttpResponse(lines, content_type="text/plain; charset=utf-8")
+    response.headers["Content-Disposition"] = 'attachment; filename="feedback.txt"'
+    return response
