@@ -74,7 +74,10 @@ def arguments() -> _cli.argparse.Namespace:
         help="needed for all else",
     )
     parser.add_argument(
-        "--engine", choices=["auto", "caffe", "torch"], default="auto", help="runs the network"
+        "--engine",
+        choices=["auto", "caffe", "torch", "fake"],
+        default="auto",
+        help="runs the network; fake: a double for tests",
     )
     return parser.parse_args()
 

@@ -22,18 +22,18 @@ def add(data: bytes, label: str) -> tuple[Image, bool]:
     """
     if not label.isprintable():
         raise invalid("label: not printable - give the name of a class")
-    picture = services.jpeg_of(data, _LONGEST, _QUALITY)
+    picture = services.rewritten(data, _LONGEST, _QUALITY, exact=True)
     synchronise()
     with catalogue_lock():
         library = services.library()
-        for digest in (sha256(data).digest(), bytes.fromhex(picture.hash)):
+        for digest in (sha256(data).digest(), picture.sha256):
             if (known := library.find_content(digest)) is not None:
                 return row_of(known), False
         name = pictures.store(picture)
-        number = library.add(picture.jpeg, name, label, pictures.added_root())
+        number = library.add(picture.data, name, label, pictures.added_root())
         insert(library, {number})
         Image.objects.filter(pk=number).update(
-            width=picture.width, height=picture.height, size=len(picture.jpeg)
+            width=picture.width, height=picture.height, size=len(picture.data)
         )
         mark(library)
     return row_of(number), True

@@ -92,7 +92,12 @@ def refusals(get_response: View) -> View:
             return refusal(problem)
         except SuspiciousOperation:
             return refusal(_HOST)
-        return get_response(request)
+        response = get_response(request)
+        if response.status_code == 405:
+            allowed = response.headers.get("Allow", "")
+            response = refusal(Problem(405, "method", f"{request.method} - use {allowed}"))
+            response.headers["Allow"] = allowed
+        return response
 
     return handle
 

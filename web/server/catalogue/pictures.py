@@ -38,10 +38,11 @@ def _key(name: str) -> tuple[str, str]:
 
 def store(picture: services.Picture) -> str:
     """Keep a picture that joins the library; its name below `added_root`."""
-    name = f"{picture.hash[:2]}/{picture.hash}.jpg"
+    text = picture.sha256.hex()
+    name = f"{text[:2]}/{text}{picture.suffix}"
     storage = storages["added"]
     if not storage.exists(name):
-        storage.save(name, ContentFile(picture.jpeg))
+        storage.save(name, ContentFile(picture.data))
     return name
 
 
@@ -92,7 +93,7 @@ def full(library: services.Library, number: int) -> tuple[bytes, str]:
     kind = browser_type(data)
     if kind:
         return data, kind
-    return services.jpeg_of(data, _LARGEST).jpeg, "image/jpeg"
+    return services.rewritten(data, _LARGEST, 90).data, "image/jpeg"
 
 
 def thumbnail_tag(library: services.Library, row: Image, size: int) -> str:
@@ -109,9 +110,9 @@ def thumbnail(library: services.Library, row: Image, size: int) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         data = read(library, row.number)
-    picture = services.jpeg_of(data, size, 85)
-    uploads.write(path, picture.jpeg)
+    picture = services.rewritten(data, size, 85)
+    uploads.write(path, picture.data)
     Image.objects.filter(pk=row.pk, width=None).update(
         width=picture.width, height=picture.height, size=len(data)
     )
-    return picture.jpeg
+    return picture.data

@@ -43,11 +43,13 @@ def find_shown(library: services.Library, name: str) -> int | None:
 def synchronise() -> services.Library:
     """The library, and a catalogue that shows its generation."""
     library = services.library()
-    if _known() != library.checksum:
-        with catalogue_lock():
-            if _known() != library.checksum:
+    if library.catalogued != library.checksum:  # else no question to the database is needed
+        if _known() != library.checksum:
+            with catalogue_lock():
                 library.refresh()
-                _follow(library)
+                if _known() != library.checksum:
+                    _follow(library)
+        library.catalogued = library.checksum
     return library
 
 
@@ -58,6 +60,7 @@ def _known() -> str | None:
 def mark(library: services.Library) -> None:
     """The catalogue shows this generation now."""
     State.objects.update_or_create(key=_KEY, defaults={"checksum": library.checksum})
+    library.catalogued = library.checksum
 
 
 def _follow(library: services.Library) -> None:

@@ -1,6 +1,6 @@
 """Pictures that were sent to search with: a folder of bounded count and age.
 
-A picture is decoded and written anew before it is kept, so what lies here is a JPEG of
+A picture is decoded and written anew before it is kept, so what lies here is a file of
 ours without metadata, under a name of ours. The name is the token that finds it again.
 """
 
@@ -73,9 +73,9 @@ def _folder() -> Path:
 
 def keep(data: bytes) -> Upload:
     """Check a picture, keep it, let go of old ones."""
-    picture = services.jpeg_of(data, _LONGEST, _QUALITY)
+    picture = services.rewritten(data, _LONGEST, _QUALITY, exact=True)
     token = secrets.token_urlsafe(24)
-    write(_folder() / f"{token}.jpg", picture.jpeg)
+    write(_folder() / token, picture.data)
     _tidy()
     return Upload(token, picture)
 
@@ -89,7 +89,7 @@ def read(token: str) -> bytes:
     missing = not_found("this upload is not there any more - send the picture again")
     if not _TOKEN.fullmatch(token):
         raise missing
-    path = _folder() / f"{token}.jpg"
+    path = _folder() / token
     try:
         if time.time() - path.stat().st_mtime > settings.UPLOAD_SECONDS:
             raise missing

@@ -24,11 +24,10 @@ api = NinjaAPI(
     },
 )
 for prefix, router in (
-    ("/api/v1", images.router),
+    ("/api/v1", writes.router),  # that of the images, and changes
     ("/api/v1", search.router),
     ("/api/v1", uploads.router),
     ("/api/v1", feedback.router),
-    ("/api/v1", writes.router),
     ("", operations.router),
     ("", images.files),
     ("", thesis.router),

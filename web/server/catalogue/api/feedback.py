@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from .. import limits, verdicts
+from ..sync import synchronise
 from .common import answers, client_of
 from .schemas import FeedbackIn, Verdicts
 
@@ -18,13 +19,15 @@ router = Router(tags=["feedback"])
 def feedback(request: HttpRequest, ask: FeedbackIn) -> Any:
     """Remember whether a hit was right for a query; 0 forgets it."""
     limits.count(client_of(request))
+    synchronise()
     verdicts.give(ask.query.id, ask.query.upload, ask.hit, ask.verdict)
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/feedback/export", response=answers(Verdicts), summary="All thumbs")
 def export(request: HttpRequest, format: Annotated[Literal["txt", "json"], Query()] = "txt") -> Any:
     """A training list, lines of `name label`, or all that was said as JSON."""
+    synchronise()
     if format == "json":
         return {"items": verdicts.all_verdicts()}
     lines = "".join(f"{name} {label}\n" for name, label in verdicts.training_list())

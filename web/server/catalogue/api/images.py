@@ -138,5 +138,6 @@ def picture(request: HttpRequest, number: Id) -> Any:
 @files.get("/uploads/{token}.jpg", response=answers(None, 404),
            openapi_extra=_PICTURE, summary="A picture that was uploaded")  # fmt: skip
 def upload(request: HttpRequest, token: Annotated[str, Path(max_length=100)]) -> Any:
-    """JPEG of an upload, for as long as it is kept."""
-    return _bytes(uploads.read(token), "image/jpeg", token, _LONG)
+    """An upload written anew, as JPEG or PNG, for as long as it is kept."""
+    data = uploads.read(token)
+    return _bytes(data, pictures.browser_type(data) or "", token, _LONG)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from ninja import File, Router
+from ninja import File, Router, Status
 from ninja.files import UploadedFile
 
 from .. import limits, uploads
@@ -23,7 +23,7 @@ def upload(request: HttpRequest, file: Annotated[UploadedFile, File()]) -> Any:
     limits.count(client_of(request))
     data = file.read()
     kept = uploads.keep(data)
-    return 201, {
+    content = {
         "upload": kept.token,
         "thumbnail": kept.thumbnail,
         "width": kept.picture.width,
@@ -31,3 +31,4 @@ def upload(request: HttpRequest, file: Annotated[UploadedFile, File()]) -> Any:
         "sha256": sha256(data).hexdigest(),
         "expires_in": settings.UPLOAD_SECONDS,
     }
+    return Status(201, content)

@@ -6,21 +6,22 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from ninja import File, Form, Path, Router
+from ninja import File, Form, Path, Status
 from ninja.files import UploadedFile
 
 from .. import access, changes, limits
 from ..answers import image_json
 from ..errors import Problem
 from .common import answers, client_of
+from .images import router
 from .schemas import ImageOut, TokenIn
 
-router = Router(tags=["changes"])
+_TAGS = ["changes"]
 _TOKEN = {"security": [{"token": []}]}
 
 
 @router.post("/images", response={**answers(ImageOut, 413, 415, 429, ok=201), 200: ImageOut},
-             openapi_extra=_TOKEN, summary="Add a picture")  # fmt: skip
+             openapi_extra=_TOKEN, tags=_TAGS, summary="Add a picture")  # fmt: skip
 def add(
     request: HttpRequest,
     file: Annotated[UploadedFile, File()],
@@ -33,19 +34,21 @@ def add(
     access.require_write(request)
     limits.count(client_of(request))
     row, new = changes.add(file.read(), label.strip())
-    return (201 if new else 200), image_json(row)
+    return Status(201 if new else 200, image_json(row))
 
 
 @router.delete("/images/{number}", response=answers(None, 404, ok=204),
-               openapi_extra=_TOKEN, summary="Remove an image")  # fmt: skip
+               openapi_extra=_TOKEN, tags=_TAGS, summary="Remove an image")  # fmt: skip
 def remove(request: HttpRequest, number: Annotated[int, Path(ge=0, le=2**53)]) -> Any:
     """Take an image out of the library; the files of its folder are left alone."""
     access.require_write(request)
     changes.remove(number)
-    return 204, None
+    return Status(204, None)
 
 
-@router.post("/session", response=answers(None, 429, ok=204), summary="A cookie for reading")
+@router.post(
+    "/session", response=answers(None, 429, ok=204), tags=_TAGS, summary="A cookie for reading"
+)
 def session(request: HttpRequest, ask: TokenIn) -> Any:
     """Trade a token for a cookie that opens reading, where reading needs a token."""
     limits.count(client_of(request))

@@ -1,0 +1,69 @@
+"""The network of an index, loaded when the first picture asks for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from latenthash.engines import get_engine
+from latenthash.images import decode, prepare
+from latenthash.model import HashModel
+from latenthash.search import index_model
+
+from .refusals import refusing
+from .terms import Query
+
+
+class Network:
+    """Makes codes and features of pictures, one at a time."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        """Name the index whose network it is, and what runs it."""
+        self._folder, self._engine = folder, engine
+        self._computing = Lock()
+
+    @cached_property
+    def _model(self) -> HashModel:
+        return index_model(self._folder)
+
+    @cached_property
+    def _net(self) -> Any:
+        engine = get_engine(self._engine, few=True)
+        return engine.load(self._model.deploy, self._model.weights)
+
+    def warm(self) -> None:
+        """Load the network now."""
+        with self._computing, refusing():
+            _ = self._net
+
+    def encode(self, query: Query) -> tuple[Any, Any, dict[str, float]]:
+        """Code (W,), feature (D,) and the milliseconds it took, of a picture."""
+        begin = perf_counter()
+        with refusing():
+            with self._computing:  # a second request waits for the network of the first
+                preprocess, net = self._model.preprocess, self._net
+            size = preprocess.resize if query.crop is None else None
+            pixels = decode(query.picture, preprocess.channels, size)
+            if query.crop is not None:
+                pixels = _cropped(pixels, query.crop)
+            values = prepare(pixels, preprocess)
+            decoded = perf_counter()
+            with self._computing:
+                features, codes = self._model.encode(net, values[None])
+        times = {"decode": 1e3 * (decoded - begin), "encode": 1e3 * (perf_counter() - decoded)}
+        return codes[0], features[0].astype(np.float32), times
+
+
+def _cropped(pixels: Any, crop: tuple[float, float, float, float]) -> Any:
+    """Part of (H, W, C) pixels; at least one of them."""
+    height, width = pixels.shape[:2]
+    x, y, across, down = crop
+    left, top = min(int(x * width), width - 1), min(int(y * height), height - 1)
+    right = max(left + 1, min(width, round((x + across) * width)))
+    bottom = max(top + 1, min(height, round((y + down) * height)))
+    return pixels[top:bottom, left:right]

@@ -1,0 +1,187 @@
+"""Queries answered: by code, by feature, moved by what was liked; and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from latenthash.distances import METRICS
+from latenthash.feedback import Votes, move_feature, vote
+from latenthash.hamming import distances as hamming_distances
+from latenthash.hamming import to_text
+from latenthash.index import Filter, Hits, SearchOptions
+from latenthash.index.bucket.eligible import eligible
+from latenthash.index.folding import search_folded
+from latenthash.search import warnings_of
+
+from ..errors import invalid, not_found
+from .contents import Contents
+from .network import Network
+from .refusals import refusing
+from .terms import Found, Query, Seen, Wish
+
+_AHEAD = 4  # times the hits wanted that a refined search looks at
+
+
+class Searching(Contents):
+    """An open index that answers."""
+
+    def __init__(self, folder: Path, engine: str = "auto") -> None:
+        """Open the index; its network is loaded when a picture asks for it."""
+        super().__init__(folder)
+        self.network = Network(folder, engine)
+
+    def see(self, query: Query, wish: Wish) -> Seen:
+        """The query's code and feature, moved by what was liked."""
+        begin = perf_counter()
+        if query.number is not None:
+            [code], [feature] = self._stored([query.number])
+            times = {"lookup": 1e3 * (perf_counter() - begin)}
+        else:
+            code, feature, times = self.network.encode(query)
+        if not (wish.liked or wish.disliked):
+            return Seen(code, feature, None, times)
+        (liked_codes, liked), (codes, disliked) = map(self._stored, (wish.liked, wish.disliked))
+        votes = vote(code, liked_codes, codes, self.index.bits)
+        return Seen(votes.code, move_feature(feature, liked, disliked), votes, times)
+
+    def _stored(self, numbers: Sequence[int]) -> tuple[Any, Any]:
+        for number in numbers:
+            if not self.has(number):
+                raise not_found(f"no image {number} - it may have been removed")
+        return self.index.stored(np.array(numbers, np.int64))
+
+    def options(self, wish: Wish) -> SearchOptions:
+        """The wish as the index takes it."""
+        names = [*self.classes, ""]  # -1, the last, is unknown
+        if any(not -1 <= label < len(names) - 1 for label in wish.labels):
+            raise invalid(f"no label {max(wish.labels)} - /api/v1/labels lists them")
+        chosen = Filter(labels={names[label] for label in wish.labels}) if wish.labels else None
+        return SearchOptions(
+            top=wish.top,
+            metric=wish.metric,
+            radius=wish.radius,
+            candidates=wish.candidates,
+            max_distance=wish.max_distance,
+            exact=wish.exact,
+            filter=chosen,
+        )
+
+    def search(self, query: Query, wish: Wish) -> Found:
+        """Answer a query."""
+        begin = perf_counter()
+        seen, options = self.see(query, wish), self.options(wish)
+        with refusing():
+            hits, copies, folding = self._hits(seen, options, wish)
+            exact_ms = overlap = None
+            if wish.compare:
+                started = perf_counter()
+                best, _, _ = self._hits(seen, replace(options, exact=True), wish)
+                exact_ms = 1e3 * (perf_counter() - started)
+                overlap = len(np.intersect1d(hits.ids, best.ids)) / max(1, len(best.ids))
+            nearer = self._nearer(seen.code, options.filter)
+            codes = self._codes(hits.ids)
+        return Found(
+            code=to_text(seen.code, self.index.bits),
+            ids=hits.ids.tolist(),
+            hamming=hits.hamming.tolist(),
+            distances=hits.distances.tolist(),
+            coarse_ranks=nearer[hits.hamming].tolist(),
+            copies=copies.tolist(),
+            codes=codes,
+            certificate={
+                "radius": hits.radius,
+                "buckets": hits.buckets,
+                "candidates": hits.candidates,
+                "left_out": hits.left_out,
+                "exact": hits.exact and seen.votes is None,
+                "ways": list(hits.ways),
+            },
+            timings_ms={
+                **seen.times,
+                **hits.timings_ms,
+                **folding,
+                "total": 1e3 * (perf_counter() - begin) - (exact_ms or 0),
+            },
+            warnings=warnings_of(hits, options, len(self.index)),
+            refined=seen.votes is not None,
+            exact_ms=exact_ms,
+            overlap=overlap,
+        )
+
+    def _hits(
+        self, seen: Seen, options: SearchOptions, wish: Wish
+    ) -> tuple[Hits, Any, dict[str, float]]:
+        """Hits, near-copies of each, and what folding took."""
+        more = options.top * (_AHEAD if seen.votes else 1) + len(wish.disliked)
+        begin = perf_counter()
+        ahead = replace(options, top=more)
+        if wish.fold:
+            hits, copies = search_folded(self.index, seen.code, seen.feature, ahead)
+            spent = 1e3 * (perf_counter() - begin) - sum(hits.timings_ms.values())
+            times = {"fold": max(0.0, spent)}
+        else:
+            [hits] = self.index.search(seen.code[None], seen.feature[None], ahead)
+            copies, times = np.zeros(len(hits.ids), np.int64), {}
+        if seen.votes is None:
+            return hits, copies, times
+        best = self._reranked(hits, seen.votes, wish)[: options.top]
+        chosen = replace(
+            hits, ids=hits.ids[best], hamming=hits.hamming[best], distances=hits.distances[best]
+        )
+        return chosen, copies[best], times
+
+    def _reranked(self, hits: Hits, votes: Votes, wish: Wish) -> Any:
+        """Places of hits by distance x (1 + share of weighted bits that differ), ties by id."""
+        kept = np.flatnonzero(~np.isin(hits.ids, wish.disliked))
+        codes = self._packed(hits.ids[kept])
+        scores = hits.distances[kept] * (1 + votes.disagreement(codes))
+        return kept[np.lexsort((hits.ids[kept], scores))]
+
+    def _packed(self, ids: Any) -> Any:
+        """(k, W) packed codes of images by id."""
+        result = np.zeros((len(ids), -(-self.index.bits // 8)), np.uint8)
+        for segment in self.index.generation.segments:
+            at = np.minimum(np.searchsorted(segment.ids, ids), segment.images - 1)
+            here = np.flatnonzero(segment.ids[at] == ids)
+            result[here] = segment.codes(at[here])
+        return result
+
+    def _codes(self, ids: Any) -> list[str]:
+        return [to_text(code, self.index.bits) for code in self._packed(ids)]
+
+    def _nearer(self, code: Any, wanted: Filter | None) -> Any:
+        """(bits + 1,) at d: 1 + the images that pass the filter with a distance below d."""
+        counts = np.zeros(self.index.bits + 2, np.int64)
+        for segment in self.index.generation.segments:
+            own = segment.buckets.view(np.uint8)[:, : len(code)]
+            away = hamming_distances(code[None], np.ascontiguousarray(own))[0]
+            sizes = eligible(segment, self.classes, wanted).sizes
+            counts[1:] += np.bincount(away, sizes, self.index.bits + 1).astype(np.int64)
+        return 1 + np.cumsum(counts)[:-1]
+
+    def explain(self, query: Query, wish: Wish, number: int) -> dict[str, Any]:
+        """Why an image is a hit: both codes, all distances, both ranks."""
+        seen, options = self.see(query, wish), self.options(wish)
+        [code], [feature] = self._stored([number])
+        with refusing():
+            hits, _, _ = self._hits(seen, options, wish)
+            differs = int(hamming_distances(seen.code[None], code[None])[0, 0])
+            place = np.flatnonzero(hits.ids == number)
+            return {
+                "query_code": to_text(seen.code, self.index.bits),
+                "hit_code": to_text(code, self.index.bits),
+                "hamming": differs,
+                "distances": {
+                    name: float(distance(seen.feature, feature[None])[0])
+                    for name, distance in METRICS.items()
+                },
+                "coarse_rank": int(self._nearer(seen.code, options.filter)[differs]),
+                "rank": int(place[0]) + 1 if len(place) else None,
+                "bits_weight": seen.votes.weights.tolist() if seen.votes else None,
+            }
