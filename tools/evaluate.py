@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Quality of the codes: rank a database for every query, by code alone."""
+"""Quality of the codes: rank a database for every query, by code and by feature."""
 
 from __future__ import annotations
 
@@ -7,78 +7,141 @@ import _cli  # isort: skip  (first: it finds the project's interpreter)
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from latenthash.codes import CodeSet
-from latenthash.evaluate import Evaluation, evaluate, report
+from _evaluate_text import text
+from latenthash.distances import METRICS
+from latenthash.errors import DataError
+from latenthash.evaluate import (
+    PROTOCOLS,
+    Outcome,
+    Run,
+    differences,
+    execute,
+    read_report,
+    run_again,
+)
 from latenthash.files import atomic_file
 from latenthash.plots import precision_by_rank, precision_recall
 
 STDOUT = Path("-")
+_SHOWN = 10  # differences of a replay
 
 
-def main() -> None:
+def main() -> int:
+    args = arguments()
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    if args.replay:
+        return replay(args, command)
+    if args.codes is None:
+        raise DataError("no code file", "give --codes, or --replay a report")
+    run = Run(**{field.name: getattr(args, field.name) for field in fields(Run)})
+    show(execute(run, command, _cli.announce, args.threads), args)
+    return 0
+
+
+def replay(args: _cli.argparse.Namespace, command: Sequence[str]) -> int:
+    """Run a report's command again; 1 if it comes to other numbers."""
+    before = read_report(args.replay)
+    moved = {name: getattr(args, name) for name in ("codes", "queries", "index")}
+    outcome = execute(run_again(before, **moved), command, _cli.announce, args.threads)
+    if args.json:
+        show(outcome, args)
+    found = differences(before, outcome.report)
+    lines = [
+        f"{args.replay}: {f'{len(found)} values differ' if found else 'the same numbers again'}"
+    ]
+    lines += [f"  {line}" for line in found[:_SHOWN]]
+    then, now = before.get("versions"), outcome.report["versions"]
+    if then != now:
+        lines.append(f"  versions {then} before, {now} now")
+    print("\n".join(lines), file=sys.stderr if args.json == STDOUT else sys.stdout)
+    return 1 if found else 0
+
+
+def arguments() -> _cli.argparse.Namespace:
     parser = _cli.parser(
         "Rank the database for every query by Hamming distance (ties by id) and measure: "
         "mean average precision in three variants, precision and recall at several ranks, "
         "precision within radius 2, with 95 % intervals over the queries.",
         "python tools/evaluate.py --codes database.h5 --queries queries.h5 --plots curves",
     )
-    parser.add_argument("--codes", type=Path, required=True, help="code file of the database")
-    parser.add_argument("--queries", type=Path, required=True, help="code file of the queries")
-    parser.add_argument("--k", type=int, default=1000, help="ranks that mAP looks at")
-    parser.add_argument(
-        "--keep-known",
-        action="store_true",
-        help="measure also queries whose very file is in the database; they are left out else",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the intervals")
+    parser.add_argument("--codes", help="code file of the database")
+    parser.add_argument("--queries", help="code file of the queries")
+    add_protocol(parser)
+    add_rerank(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of splits and intervals")
     parser.add_argument("--threads", type=int, help="default: the free cores")
     parser.add_argument(
         "--json", type=Path, nargs="?", const=STDOUT, metavar="OUT",
         help="report as JSON, into OUT or on stdout",
     )  # fmt: skip
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the curves into DIR")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--replay", type=Path, metavar="REPORT",
+        help="run what this JSON tells of again, and say whether the numbers are the same; "
+        "--codes, --queries and --index say where files are now",
+    )  # fmt: skip
+    return parser.parse_args()
 
-    with (
-        CodeSet(args.codes) as database,
-        CodeSet(args.queries) as queries,
-        _cli.bar("evaluating", "query") as progress,
-    ):
-        result = evaluate(
-            database, queries, args.k, progress,
-            keep_known=args.keep_known, seed=args.seed, threads=args.threads,
-        )  # fmt: skip
-        found = report(result, database, queries, [Path(sys.argv[0]).name, *sys.argv[1:]])
+
+def add_protocol(parser: _cli.argparse.ArgumentParser) -> None:
+    """Which images ask and which are ranked."""
+    known = "; ".join(f"{one.name}: {one.says}" for one in PROTOCOLS.values())
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, metavar="NAME",
+        help=f"one of those in docs/protocols.md; {known}".replace("%", "%%"),
+    )  # fmt: skip
+    parser.add_argument(
+        "--other-data",
+        action="store_true",
+        help="the data are not the protocol's own (a subset, another set): name the answer so",
+    )
+    parser.add_argument(
+        "--seen", type=lambda given: given.split(","), metavar="CLASS,CLASS",
+        help="cifar10-unseen: classes that the network was trained on; default: those in its "
+        "training's data set",
+    )  # fmt: skip
+    parser.add_argument(
+        "--query-share", type=float, default=Run.query_share, metavar="S",
+        help="folder: share of each class that asks",
+    )  # fmt: skip
+    parser.add_argument("--k", type=int, help="ranks that mAP looks at; default: 1000")
+    parser.add_argument(
+        "--keep-known",
+        action="store_true",
+        help="measure also queries whose very file is in the database; they are left out else",
+    )
+
+
+def add_rerank(parser: _cli.argparse.ArgumentParser) -> None:
+    """The fine ranking, with the coarse step's options as in search.py."""
+    parser.add_argument(
+        "--rerank", choices=METRICS,
+        help="measure also the ranking by this distance between features, through the index",
+    )  # fmt: skip
+    parser.add_argument("--radius", type=int, help="only buckets within this Hamming distance")
+    parser.add_argument(
+        "--candidates", type=int, default=Run.candidates, metavar="M",
+        help="take nearest buckets until they hold M images; 0: no limit",
+    )  # fmt: skip
+    parser.add_argument("--exact", action="store_true", help="compare all images by feature")
+    parser.add_argument("--index", help="index of --codes; default: one for the time of the run")
+
+
+def show(outcome: Outcome, args: _cli.argparse.Namespace) -> None:
+    """Plots, JSON, and what people read."""
     if args.plots:
-        draw(result, args.plots)
+        draw(outcome, args.plots)
     if args.json == STDOUT:
-        _cli.report_json(found)
+        _cli.report_json(outcome.report)
         return
     if args.json:
-        write(found, args.json)
-    print(text(result))
-
-
-def text(result: Evaluation) -> str:
-    """What people read."""
-    lines = [
-        f"{result.queries} queries, {result.database} images, {result.distinct_codes} codes used"
-    ]
-    if result.excluded:
-        lines.append(f"left out, as the database holds the very file: {len(result.excluded)}")
-    for name, key in (
-        (f"mAP at {result.k}", f"map_at_{result.k}"),
-        ("mAP over all", "map_all"),
-        ("mAP, ties random", "map_tie_aware"),
-        ("precision within 2", "radius2_precision"),
-        *((f"precision at {rank}", f"precision_at_{rank}") for rank in result.precision_at),
-    ):
-        low, high = result.intervals[key]
-        lines.append(f"{name:<18} {result.means[key]:.4f}  95 %: {low:.4f} to {high:.4f}")
-    return "\n".join(lines)
+        write(outcome.report, args.json)
+    print(text(outcome))
 
 
 def write(found: dict[str, Any], path: Path) -> None:
@@ -86,15 +149,16 @@ def write(found: dict[str, Any], path: Path) -> None:
         partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
-def draw(result: Evaluation, folder: Path) -> None:
+def draw(outcome: Outcome, folder: Path) -> None:
+    result, fine, library = outcome.evaluation, outcome.fine, outcome.in_library
     curves, ranks = result.measured.curves, result.measured.ranks
     name = f"{result.bits} bits"
     near = ranks <= result.k
-    precision_by_rank(
-        {name: (ranks[near], curves["precision"][near])},
-        folder / "precision_at_rank.png",
-        best=(ranks[near], curves["best_precision"][near]),
-    )
+    lines = {name: (ranks[near], curves["precision"][near])}
+    if fine:
+        lines[f"{name}, reranked by {fine.options.metric}"] = (fine.ranks, fine.precision)
+    best = (ranks[near], curves["best_precision"][near])
+    precision_by_rank(lines, folder / "precision_at_rank.png", best=best)
     precision_recall(
         {
             f"{name}, by rank": (curves["recall"], curves["precision"]),
@@ -102,6 +166,12 @@ def draw(result: Evaluation, folder: Path) -> None:
         },
         folder / "precision_recall.png",
     )
+    if library:
+        by_way = {
+            way: (range(1, len(of.map_by_rank) + 1), of.map_by_rank)
+            for way, of in library.with_self.items()
+        }
+        precision_by_rank(by_way, folder / "map_at_rank.png")
 
 
 if __name__ == "__main__":

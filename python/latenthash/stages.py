@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
 from .engines import Engine
-from .progress import Progress, silent
-
-Announce = Callable[[str], AbstractContextManager[Progress]]
-
-
-def _quietly(stage: str) -> AbstractContextManager[Progress]:
-    return nullcontext(silent)
+from .progress import Announce, Progress, quietly
 
 
 @dataclass
@@ -31,7 +25,7 @@ class Stages:
 
     output: Path
     engine: Engine
-    announce: Announce = _quietly
+    announce: Announce = quietly
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..codes import CodeSet
 from ..errors import DataError
-from ..manifest import require_same
 from ..metrics import bootstrap_intervals
 from ..progress import Progress, silent
-from .ranking import RADIUS, Labelled, Measured, measure
+from .pool import Numbers, Pool
+from .ranking import RADIUS, Measured, Values, measure
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which images ask and which are ranked.
+
+    Attributes:
+        queries: (Q,) rows of a `Pool`.
+        database: (N,) rows; equal distances are ordered by the place here.
+    """
+
+    queries: Numbers
+    database: Numbers
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class Evaluation:
         excluded: names of the queries left out, as the database holds the same file.
         seconds: of ranking and measuring, for all queries.
         seed: of the bootstrap.
+        task: the queries measured, and what was ranked.
     """
 
     means: dict[str, float]
@@ -45,6 +59,7 @@ class Evaluation:
     excluded: list[str]
     seconds: float
     seed: int
+    task: Task
 
     @property
     def map_at_k(self) -> float:
@@ -99,68 +114,60 @@ def evaluate(
         MismatchError: the two sets come from different networks.
         DataError: nothing to rank or no query left, no labels, or k below 1.
     """
-    _require_comparable(database, queries)
+    pool = Pool(database, queries)
+    task = Task(pool.rows_of(1), pool.rows_of(0))
+    return evaluate_task(
+        pool, task, k, on_progress, keep_known=keep_known, seed=seed, threads=threads
+    )
+
+
+def evaluate_task(
+    pool: Pool,
+    task: Task,
+    k: int = 1000,
+    on_progress: Progress = silent,
+    *,
+    keep_known: bool = False,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Evaluation:
+    """As `evaluate`, for chosen images of a pool.
+
+    Raises:
+        DataError: nothing to rank or no query left, or k below 1.
+    """
     if k < 1:
         raise DataError(f"the first {k} ranks", "give 1 or more")
-    known = _known(database, queries)
-    used = np.ones(len(queries), bool) if keep_known else ~known
-    if not used.any():
+    known = pool.known(task.queries, task.database)
+    asked = task.queries if keep_known else task.queries[~known]
+    if not len(asked) or not len(task.database):
         raise DataError(
-            f"{queries.path}: all images are in {database.path} too",
+            f"{pool.paths}: all images are in the database too",
             "give others, or keep them (--keep-known)",
         )
-    asked = Labelled(queries.codes[used], _labels_as(database, queries)[used])
-    ranked = Labelled(database.codes, database.labels)
+    ranked = pool.labelled(task.database)
     begin = perf_counter()
-    measured = measure(asked, ranked, database.bits, k, on_progress, threads)
+    measured = measure(pool.labelled(asked), ranked, pool.bits, k, on_progress, threads)
     seconds = perf_counter() - begin
     return Evaluation(
         means={name: float(values.mean()) for name, values in measured.values.items()},
-        intervals=_intervals(measured, seed),
+        intervals=intervals(measured.values, seed),
         measured=measured,
         k=k,
         queries=len(asked),
         database=len(ranked),
-        bits=database.bits,
+        bits=pool.bits,
         distinct_codes=len(np.unique(ranked.codes, axis=0)),
-        excluded=[name for name, kept in zip(queries.names, used, strict=True) if not kept],
+        excluded=[] if keep_known else [pool.names[row] for row in task.queries[known]],
         seconds=seconds,
         seed=seed,
+        task=Task(asked, task.database),
     )
 
 
-def _require_comparable(database: CodeSet, queries: CodeSet) -> None:
-    what = f"{queries.path} and {database.path}"
-    keys = ("deploy_sha256", "weights_sha256", "hash_sha256")
-    require_same(queries.manifest["model"], database.manifest["model"], keys, what)
-    require_same(queries.manifest, database.manifest, ("bits",), what)
-    for codes in (database, queries):
-        if not len(codes) or (codes.labels < 0).any():
-            raise DataError(
-                f"{codes.path}: has no labels", "extract from a folder of class folders"
-            )
-
-
-def _known(database: CodeSet, queries: CodeSet) -> NDArray[np.bool_]:
-    """Which queries the database holds, by the SHA-256 of their files: (Q,)."""
-    there = {row.tobytes() for row in database.content}
-    return np.array([row.tobytes() in there for row in queries.content])
-
-
-def _labels_as(database: CodeSet, queries: CodeSet) -> NDArray[np.int32]:
-    """The queries' labels as the database numbers the classes."""
-    names, own = (codes.manifest.get("classes") or [] for codes in (database, queries))
-    if names == own or not set(names) & set(own):  # the same, or told apart by number only
-        return queries.labels
-    numbers = {name: number for number, name in enumerate(names)}
-    for name in own:  # a class that the database lacks: nothing is relevant
-        numbers.setdefault(name, len(numbers))
-    return np.array([numbers[name] for name in own], np.int32)[queries.labels]
-
-
-def _intervals(measured: Measured, seed: int) -> dict[str, tuple[float, float]]:
-    found = bootstrap_intervals(np.stack(list(measured.values.values())), seed)
+def intervals(values: Mapping[str, Values], seed: int) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap interval of the mean of each measure, given (Q,) values of each."""
+    found = bootstrap_intervals(np.stack(list(values.values())), seed)
     return {
-        name: (float(low), float(high))
-        for name, (low, high) in zip(measured.values, found, strict=True)
+        name: (float(low), float(high)) for name, (low, high) in zip(values, found, strict=True)
     }

@@ -174,6 +174,21 @@ def _values(
         f"radius{RADIUS}_precision": metrics.precision_within(near, rings, RADIUS),
         f"radius{RADIUS}_recall": metrics.recall_within(near, RADIUS),
     }
+    return values | values_at(relevant, totals, k)
+
+
+def values_at(relevant: Relevance, totals: NDArray[np.integer], k: int) -> dict[str, Values]:
+    """Precision, recall and F1 at 1, 5, 10, 100 and k, as far as there are ranks.
+
+    Args:
+        relevant: (Q, R) bool, in rank order.
+        totals: (Q,) relevant images of the whole database.
+        k: the last rank.
+
+    Returns:
+        Measure -> (Q,).
+    """
+    values = {}
     for r in sorted({r for r in (*_RANKS, k) if r <= relevant.shape[1]}):
         values[f"precision_at_{r}"] = metrics.precision_at(relevant, r)
         values[f"recall_at_{r}"] = metrics.recall_at(relevant, totals, r)
