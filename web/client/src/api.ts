@@ -58,10 +58,14 @@ async function failure(response: Response): Promise<ApiError> {
 
 /** A refused token is asked for anew until it is right or the reader gives up. */
 async function answered(address: string, options: Options): Promise<Response> {
-  let response = await send(address, options)
-  while (response.status === 401 && (await askForToken())) response = await send(address, options)
-  if (!response.ok) throw await failure(response)
-  return response
+  for (;;) {
+    const response = await send(address, options)
+    if (response.ok) return response
+    const problem = await failure(response)
+    if (problem.code !== 'token_needed' || !(await askForToken())) throw problem
+    // Pictures are fetched without our headers: a cookie opens them.
+    await send('/api/v1/session', { method: 'POST', json: { token: token.value } })
+  }
 }
 
 async function call<T>(path: string, options: Options = {}): Promise<T> {

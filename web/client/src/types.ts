@@ -40,9 +40,11 @@ export interface Stats {
   /** New pictures are taken from whoever holds the token. */
   writable: boolean
   reads_need_token: boolean
+  fetches_urls: boolean
 }
 
 export interface Label {
+  /** -1 holds the pictures whose class is unknown; their name is "". */
   label: number
   name: string
   count: number

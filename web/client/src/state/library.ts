@@ -2,6 +2,7 @@
 
 import { ref, shallowRef } from 'vue'
 import { api } from '../api'
+import { t } from '../i18n'
 import type { Label, Stats } from '../types'
 
 export const stats = shallowRef<Stats | null>(null)
@@ -18,4 +19,5 @@ export async function loadLibrary(): Promise<void> {
 }
 
 export const labelName = (label: number): string =>
-  labels.value.find((item) => item.label === label)?.name ?? String(label)
+  labels.value.find((item) => item.label === label)?.name ||
+  (label < 0 ? t.value.hit.unlabelled : String(label))

@@ -36,8 +36,10 @@ const positive = (text: string | null): number | undefined => {
   return Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
+/** -1 is the label of pictures whose class is unknown. */
 const numbers = (text: string | null): number[] | undefined => {
-  const found = (text ?? '').split(',').map(natural).filter((n) => n !== undefined)
+  const parts = (text ?? '').split(',')
+  const found = parts.map((part) => (part === '-1' ? -1 : natural(part))).filter((n) => n !== undefined)
   return found.length ? [...new Set(found)] : undefined
 }
 

@@ -3,7 +3,7 @@
 import { computed, ref, shallowRef, watch } from 'vue'
 import { api } from '../api'
 import { t } from '../i18n'
-import type { Answer, Hit, Verdict } from '../types'
+import type { Answer, Verdict } from '../types'
 import { notify, notifyFailure } from './notices'
 import { change, isSearch, route, searchBody } from './route'
 
@@ -63,12 +63,12 @@ export function verdictOn(id: number): Verdict {
 const without = (ids: number[] | undefined, id: number) => (ids ?? []).filter((i) => i !== id)
 
 /** Stores a rating and ranks anew at once; the same rating again withdraws it. */
-export async function rate(hit: Hit, wanted: 1 | -1): Promise<void> {
-  const verdict: Verdict = verdictOn(hit.id) === wanted ? 0 : wanted
-  const liked = without(route.value.liked, hit.id)
-  const disliked = without(route.value.disliked, hit.id)
-  if (verdict === 1) liked.push(hit.id)
-  if (verdict === -1) disliked.push(hit.id)
+export async function rate(id: number, wanted: 1 | -1): Promise<void> {
+  const verdict: Verdict = verdictOn(id) === wanted ? 0 : wanted
+  const liked = without(route.value.liked, id)
+  const disliked = without(route.value.disliked, id)
+  if (verdict === 1) liked.push(id)
+  if (verdict === -1) disliked.push(id)
   const query = ratedQuery()
   change({
     liked: liked.length ? liked : undefined,
@@ -76,7 +76,7 @@ export async function rate(hit: Hit, wanted: 1 | -1): Promise<void> {
   })
   if (!query) return
   try {
-    await api.feedback(query, hit.id, verdict)
+    await api.feedback(query, id, verdict)
     if (verdict) notify(t.value.hit.thanks)
   } catch (cause) {
     notifyFailure(cause)
