@@ -5,7 +5,10 @@ import _cli  # isort: skip  (first: hands over to the project's environment)
 import argparse
 from pathlib import Path
 
-from latenthash.dataset import build_lmdb
+from latenthash.dataset import Augment, build_lmdb
+from latenthash.errors import DataError
+
+COLOURS = ("brightness", "contrast", "saturation")
 
 
 def size(text: str) -> tuple[int, int]:
@@ -15,6 +18,25 @@ def size(text: str) -> tuple[int, int]:
         return int(height or width), int(width)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 256 or 320x240") from None
+
+
+def augment(changes: list[str] | None, copies: int | None) -> Augment | None:
+    """What to change, of "colour=0.2" (all three) or "contrast=0.1" and the like."""
+    if changes is None:
+        if copies is not None:
+            raise DataError(f"{copies} copies of nothing changed", "give --augment colour=0.2")
+        return None
+    spreads: dict[str, float] = {}
+    for change in changes:
+        name, _, value = change.partition("=")
+        try:
+            spread = float(value)
+        except ValueError:
+            raise DataError(f"--augment {change}", "give such as colour=0.2") from None
+        if name not in (*COLOURS, "colour"):
+            raise DataError(f"--augment {change}", f"choose colour, {', '.join(COLOURS)}")
+        spreads |= dict.fromkeys(COLOURS if name == "colour" else [name], spread)
+    return Augment(**spreads, copies=1 if copies is None else copies)
 
 
 def arguments() -> argparse.Namespace:
@@ -54,9 +76,20 @@ def arguments() -> argparse.Namespace:
         metavar="SHARE",
         help="share of each class for validation (default: the set's own split, else 0.2)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of split and order")
+    parser.add_argument("--seed", type=int, default=0, help="of split, order and colours")
     parser.add_argument("--root", type=Path, help="what a list file's paths are relative to")
     parser.add_argument("--background", action="store_true", help="keep BACKGROUND_Google")
+    parser.add_argument(
+        "--augment",
+        nargs="+",
+        metavar="CHANGE=X",
+        help="add copies of the training images with colours changed by factors from 1 - X to "
+        "1 + X: colour=0.2, or any of brightness=X contrast=X saturation=X "
+        "(mirror and crop are options of train.py)",
+    )
+    parser.add_argument(
+        "--copies", type=int, metavar="N", help="of each training image, with --augment (1)"
+    )
     parser.add_argument("--workers", type=int, help="images decoded at once (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="fail if an image is skipped")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -78,6 +111,7 @@ def main() -> None:
             seed=args.seed,
             root=args.root,
             background=args.background,
+            augment=augment(args.augment, args.copies),
             strict=args.strict,
             workers=args.workers,
             on_progress=progress,

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from latenthash.engines import Step, TrainingStopped
-from latenthash.train import TrainResult, train
+from latenthash.train import Override, TrainResult, train
 
 
 def arguments() -> argparse.Namespace:
@@ -29,6 +29,14 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, help="folder for snapshots, log, curves; else the solver's own"
     )
     parser.add_argument("--seed", type=int, default=0, help="taken if the solver sets none")
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="mirror training images half of the time, whatever the net says",
+    )
+    parser.add_argument(
+        "--crop", type=int, metavar="N", help="cut N x N pixels out of images, whatever it says"
+    )
     _cli.add_engine(parser)
     _cli.add_json(parser)
     return parser.parse_args()
@@ -81,7 +89,12 @@ def report(result: TrainResult, as_json: bool) -> None:
 def resume_line(args: argparse.Namespace, stopped: TrainingStopped) -> str:
     """Say how to go on after Ctrl-C."""
     output = f" --output {args.output}" if args.output else ""
-    command = f"python tools/train.py --solver {args.solver} --resume {stopped.state}{output}"
+    mirror = {None: "", True: " --mirror", False: " --no-mirror"}[args.mirror]
+    crop = f" --crop {args.crop}" if args.crop else ""
+    command = (
+        f"python tools/train.py --solver {args.solver} --resume {stopped.state}"
+        f"{output}{mirror}{crop}"
+    )
     return f"stopped at iteration {stopped.iteration}; resume with: {command}"
 
 
@@ -99,6 +112,7 @@ def main() -> int:
                 output=args.output,
                 on_step=bar.show,
                 seed=args.seed,
+                override=Override(args.mirror, args.crop),
             )
     except TrainingStopped as stopped:
         print(resume_line(args, stopped), file=sys.stderr)

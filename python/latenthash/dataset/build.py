@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ..proto import write_mean
 from ..sources import Sample, Source, open_source
 from ..sources.base import Skipped
 from ..threads import usable_cores
+from .augment import Augment, Copy, with_copies
 from .convert import Converted, Recipe, choose_recipe, chunks, convert
 from .report import DatasetReport
 from .split import split_samples
@@ -52,6 +54,7 @@ def build_lmdb(
     seed: int = 0,
     root: Path | None = None,
     background: bool = False,
+    augment: Augment | None = None,
     strict: bool = False,
     workers: int | None = None,
     on_progress: Progress = silent,
@@ -74,9 +77,11 @@ def build_lmdb(
         quality: of JPEG, 1 to 100.
         val_fraction: share of each class for validation; None keeps the set's own
             split, or takes 0.2 if it has none; 0 writes no val_lmdb.
-        seed: of split and order.
+        seed: of split, order and colours.
         root: what the paths of a list file are relative to; None for its own folder.
         background: keep Caltech-101's class BACKGROUND_Google.
+        augment: copies of the training images in other colours, written after them;
+            counts, lists and mean are of all that is written.
         strict: fail if anything has to be skipped.
         workers: threads, or processes for many small files; None for one a free core.
         on_progress: told after every few images.
@@ -91,11 +96,14 @@ def build_lmdb(
     with HistogramDrawer() as drawer:  # gets ready while the images are listed and converted
         found = open_source(source, root, background)
         recipe = choose_recipe(found.samples, resize, gray, encode, quality)
+        recipe = replace(recipe, augment=augment, seed=seed)
         if val_fraction is None and not found.has_split:
             val_fraction = DEFAULT_VAL
         splits = _splits(source, found, val_fraction, seed)
+        splits["train"] = with_copies(splits["train"], augment, seed)
         drawer.expect(found.labels, *_counts(splits, len(found.labels)))  # if none is skipped
-        run = _Build(recipe, len(found.labels), strict, workers, on_progress, len(found.samples))
+        total = sum(map(len, splits.values()))
+        run = _Build(recipe, len(found.labels), strict, workers, on_progress, total)
         for skipped in found.skipped:
             run.skip(*skipped)
         with atomic_folder(output) as folder:
@@ -216,6 +224,7 @@ class _Build:
             encode=self._recipe.encode,
             quality=self._recipe.quality if self._recipe.encode == "jpeg" else None,
             val_fraction=val_fraction,
+            augment=None if self._recipe.augment is None else self._recipe.augment.to_json(seed),
             seed=seed,
             images={name: sum(counts) for name, counts in self.counts.items()},
             skipped=len(self.skipped),
@@ -241,7 +250,8 @@ class _Build:
     ) -> None:
         for sample, datum in zip(samples, chunk.datums, strict=True):
             if isinstance(datum, str):
-                self.skip(sample.name, datum)
+                if not isinstance(sample, Copy):  # its image has been listed
+                    self.skip(sample.name, datum)
             else:
                 writer.put_datum(make_key(len(written), sample.name), datum)
                 written.append(sample)

@@ -12,6 +12,7 @@ from ..errors import DataError, ImageError
 from ..images import fit, probe, read
 from ..lmdb_store import Encoding, encode_datum
 from ..sources import Sample
+from .augment import Augment, Copy
 
 PHOTO_SIZE = (256, 256)
 """(height, width) where images differ in size, as in the paper."""
@@ -30,12 +31,16 @@ class Recipe:
         size: (height, width).
         encode: "jpeg" or "raw".
         quality: of JPEG.
+        augment: how copies are changed; None: there are none.
+        seed: of the changes.
     """
 
     channels: int
     size: tuple[int, int]
     encode: Encoding
     quality: int
+    augment: Augment | None = None
+    seed: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,6 +84,14 @@ def convert(samples: Sequence[Sample], recipe: Recipe) -> Converted:
 
 
 def _pixels(sample: Sample, recipe: Recipe) -> tuple[NDArray[np.uint8], bytes | None]:
+    """Pixels of a sample, and the JPEG that can stand for them if there is one."""
+    pixels, stored = _as_they_are(sample, recipe)
+    if recipe.augment is None or not isinstance(sample, Copy):
+        return pixels, stored
+    return recipe.augment.change(pixels, sample.random(recipe.seed)), None
+
+
+def _as_they_are(sample: Sample, recipe: Recipe) -> tuple[NDArray[np.uint8], bytes | None]:
     if sample.path is not None:
         decoded = read(sample.path, recipe.channels, recipe.size)
         return decoded.pixels, decoded.jpeg

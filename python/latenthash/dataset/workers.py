@@ -65,9 +65,8 @@ class Workers:
         """
         child = self._idle.get()
         assert child.stdin is not None and child.stdout is not None
-        files = [(sample.label, sample.path) for sample in samples]
         try:
-            pickle.dump((self._recipe, files), child.stdin)
+            pickle.dump((self._recipe, list(samples)), child.stdin)
             child.stdin.flush()
             converted = pickle.load(child.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
@@ -88,9 +87,8 @@ def serve() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:
-            recipe, files = pickle.load(source)
+            recipe, samples = pickle.load(source)
         except EOFError:
             return
-        samples = [Sample("", label, path) for label, path in files]
         pickle.dump(convert(samples, recipe), sink)
         sink.flush()

@@ -23,18 +23,23 @@ _REPORTS = 200  # at least half as many reports come in a run
 
 
 def snapshot_prefix(plan: Plan, output: Path | None) -> Path:
-    """Absolute prefix of the snapshots: in `output`, else where the solver says.
+    """Absolute prefix of the snapshots; see `prefix_of`."""
+    return prefix_of(plan.solver, plan.settings, output)
+
+
+def prefix_of(solver: Path, settings: SolverParameter, output: Path | None) -> Path:
+    """Absolute prefix of a solver's snapshots: in `output`, else where the solver says.
 
     A solver that says nothing gets a folder `snapshots` beside it.
     """
-    stated = plan.settings.snapshot_prefix
+    stated = settings.snapshot_prefix
     name = "" if stated.endswith("/") else Path(stated).name
     if output is not None:
         folder = output
     elif stated:
         folder = Path(stated).parent if name else Path(stated)
     else:
-        folder = plan.solver.parent / "snapshots"
+        folder = solver.parent / "snapshots"
     return folder.absolute() / (name or "net")
 
 
@@ -66,12 +71,18 @@ def write_effective(plan: Plan, prefix: Path, seed: int) -> Path:
 
 
 def _write_net(field: str, net: Path, folder: Path) -> Path:
-    def absolute(path: str) -> str:
-        return str(find(path, net, "file"))
-
     effective = folder / f"effective_{field}.prototxt"
-    _write(replace_strings(net.read_text(), _PATHS, absolute), effective)
+    _write(absolute_paths(net.read_text(), net), effective)
     return effective
+
+
+def absolute_paths(text: str, net: Path) -> str:
+    """Text of a net whose LMDBs and means are named absolutely, as found from the file `net`.
+
+    Raises:
+        DataError: one is nowhere.
+    """
+    return replace_strings(text, _PATHS, lambda path: str(find(path, net, "file")))
 
 
 def copy_deploy(plan: Plan, folder: Path) -> Path | None:

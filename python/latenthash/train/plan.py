@@ -86,7 +86,7 @@ def make_plan(solver: Path, weights: Path | None = None, resume: Path | None = N
         raise NetError("weights and a solver state at once", "give one of them")
     settings = read_solver(solver)
     _require_settings(solver, settings)
-    nets = _net_files(solver, settings)
+    nets = net_files(solver, settings)
     train_file = nets.get("net") or nets["train_net"]
     test_file = nets.get("net") or nets.get("test_net")
     train, data = _load(train_file, "TRAIN")
@@ -123,8 +123,12 @@ def _require_settings(solver: Path, settings: SolverParameter) -> None:
         raise NetError(f"{solver}: lr_policy step without stepsize", "set stepsize")
 
 
-def _net_files(solver: Path, settings: SolverParameter) -> dict[str, Path]:
-    """Files that the solver's net fields name."""
+def net_files(solver: Path, settings: SolverParameter) -> dict[str, Path]:
+    """Files that the solver's net fields name: net, train_net, test_net; absolute.
+
+    Raises:
+        NetError: one is missing, or they do not go together.
+    """
     if len(settings.test_net) > 1:
         raise NetError(f"{solver}: has {len(settings.test_net)} test nets", "keep one")
     named = {

@@ -12,6 +12,7 @@ from ..errors import NetError, StorageError
 from ..plots import training_curves
 from ..weights import Fit, fit, read_weights
 from .effective import copy_deploy, seed_of, snapshot_prefix, write_effective
+from .override import Override, write_overridden
 from .plan import Plan, make_plan, require_disk
 from .record import StepLog, write_record
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LOG = "train_log.jsonl"
 CURVES = "training.png"
+KEPT = Override()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def train(
     output: Path | None = None,
     on_step: OnStep | None = None,
     seed: int = 0,
+    override: Override = KEPT,
 ) -> TrainResult:
     """Train a net by Caffe's solver.
 
@@ -65,6 +68,7 @@ def train(
         output: folder of the run; None takes that of the solver's snapshot_prefix.
         on_step: called at each report of the solver.
         seed: taken if the solver sets no random_seed.
+        override: another mirror or crop than the nets'.
 
     Raises:
         NetError, DataError: what the solver needs is missing or does not fit.
@@ -72,6 +76,8 @@ def train(
         EngineError: the engine died; the message names the snapshot to resume from.
         TrainingStopped: interrupted; log and curves so far are kept.
     """
+    if override:
+        solver = write_overridden(solver, override, output)
     plan = make_plan(solver, weights, resume)
     for line in [*plan.describe(), f"engine: {engine.name}"]:
         logger.info("%s", line)

@@ -1,0 +1,115 @@
+"""Training images a second time in other colours: written into the LMDB, for every engine.
+
+Mirrors and crops are Caffe's own (transform_param), and are drawn anew at each pass; it
+has no colours, so these are drawn here, once, from a seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from ..errors import DataError
+from ..sources import Sample
+
+Pixels = NDArray[np.uint8]
+_SHUFFLE = 1  # tells the order of the copies from other choices by the same seed
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training images are changed, and how often.
+
+    Each copy has its brightness, then its contrast, then its saturation multiplied by a
+    factor drawn evenly from 1 - x to 1 + x. Contrast is the difference from the mean gray,
+    saturation that from the pixel's own gray.
+
+    Attributes:
+        brightness: x, 0 to 1.
+        contrast: x, likewise.
+        saturation: x, likewise; gray images have none.
+        copies: of each training image, beside the image itself.
+
+    Raises:
+        DataError: a value outside, or nothing to change.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    copies: int = 1
+
+    def __post_init__(self) -> None:
+        spreads = (self.brightness, self.contrast, self.saturation)
+        for name, value in zip(("brightness", "contrast", "saturation"), spreads, strict=True):
+            if not 0 <= value <= 1:
+                raise DataError(f"{name} {value}", "give 0 to 1")
+        if not any(spreads):
+            raise DataError("copies without a change", "give brightness, contrast or saturation")
+        if self.copies < 1:
+            raise DataError(f"{self.copies} copies", "give 1 or more")
+
+    def change(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
+        """One copy of an image.
+
+        Args:
+            pixels: (H, W, C) uint8, BGR or gray.
+            random: gives the three factors.
+
+        Returns:
+            (H, W, C) uint8.
+        """
+        spreads = np.array([self.brightness, self.contrast, self.saturation])
+        brightness, contrast, saturation = (1 + spreads * random.uniform(-1, 1, 3)).tolist()
+        gray = pixels.shape[2] == 1
+        image = Image.fromarray(pixels[..., 0] if gray else pixels[..., ::-1])
+        image = ImageEnhance.Brightness(image).enhance(brightness)
+        image = ImageEnhance.Contrast(image).enhance(contrast)
+        if gray:
+            return np.asarray(image)[..., None]
+        return np.asarray(ImageEnhance.Color(image).enhance(saturation))[..., ::-1]
+
+    def to_json(self, seed: int) -> dict[str, Any]:
+        """For the manifest."""
+        return {**asdict(self), "seed": seed}
+
+
+@dataclass(frozen=True, eq=False)
+class Copy(Sample):
+    """A sample that is to be changed.
+
+    Attributes:
+        number: which copy of its image, from 1.
+    """
+
+    number: int = 0
+
+    def random(self, seed: int) -> np.random.Generator:
+        """Generator of this copy alone: threads and their order do not count."""
+        name = hashlib.sha256(self.name.encode(errors="surrogateescape")).digest()
+        return np.random.default_rng([seed, self.number, int.from_bytes(name[:8], "big")])
+
+
+def with_copies(samples: Sequence[Sample], augment: Augment | None, seed: int) -> list[Sample]:
+    """The samples, then each round of copies in an order of its own.
+
+    Caffe reads an LMDB from its start to its end: were copies beside their image, a batch
+    would hold little else.
+    """
+    result = list(samples)
+    if augment is not None:
+        generator = np.random.default_rng([seed, _SHUFFLE])
+        for number in range(1, augment.copies + 1):
+            order = generator.permutation(len(samples)).tolist()
+            result += [_copy(samples[place], number) for place in order]
+    return result
+
+
+def _copy(sample: Sample, number: int) -> Copy:
+    return Copy(sample.name, sample.label, sample.path, sample.pixels, sample.split, number)

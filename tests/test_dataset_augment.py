@@ -1,0 +1,247 @@
+"""Copies of training images in other colours, in LMDBs that every engine reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bad_images import photo
+from caffe_tools import caffe_tool
+from latenthash.dataset import Augment, build_lmdb, workers
+from latenthash.dataset.augment import Copy, with_copies
+from latenthash.errors import DataError
+from latenthash.images import decode
+from latenthash.lmdb_store import DatumReader
+from latenthash.manifest import read_manifest
+from latenthash.proto import read_mean
+from latenthash.sources import Sample
+
+TOOL = Path(__file__).parent.parent / "tools" / "build_lmdb.py"
+COLOUR = Augment(0.3, 0.3, 0.3)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for label in range(2):
+        (tmp_path / "in" / str(label)).mkdir(parents=True)
+        for number in range(6):
+            image = photo(24, 16, seed=10 * label + number)
+            image.save(tmp_path / "in" / str(label) / f"{number}.png")
+    return tmp_path / "in"
+
+
+class Fixed(np.random.Generator):
+    """Draws these values where others draw from -1 to 1."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self._values = np.array(values)
+
+    def uniform(self, *_: object) -> NDArray[np.float64]:  # type: ignore[override]
+        return self._values
+
+
+def expected(pixels: NDArray[np.uint8], factors: tuple[float, float, float]) -> NDArray[np.float64]:
+    """The three changes by their formulas, each cut to 0..255."""
+
+    def gray(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values @ [0.114, 0.587, 0.299] if values.shape[2] == 3 else values[..., 0]
+
+    brightness, contrast, saturation = factors
+    values = np.clip(pixels * brightness, 0, 255)
+    mean = gray(values).mean()
+    values = np.clip(mean + contrast * (values - mean), 0, 255)
+    if values.shape[2] == 1:
+        return values
+    own = gray(values)[..., None]
+    return np.clip(own + saturation * (values - own), 0, 255)
+
+
+@given(
+    draws=st.tuples(*[st.floats(-1, 1)] * 3),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 100),
+)
+def test_a_change_is_that_of_the_formulas(
+    draws: tuple[float, float, float], channels: int, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 7, channels), dtype=np.uint8)
+    augment = Augment(0.5, 0.4, 0.6)
+    found = augment.change(pixels, Fixed(*draws))
+    assert (found.shape, found.dtype) == (pixels.shape, np.uint8)
+    factors = tuple(1 + s * d for s, d in zip((0.5, 0.4, 0.6), draws, strict=True))
+    assert np.abs(found - expected(pixels, factors)).max() <= 4  # type: ignore[arg-type]  # rounding, thrice
+
+
+def test_the_middle_changes_nothing() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    assert np.array_equal(COLOUR.change(pixels, Fixed(0, 0, 0)), pixels)
+
+
+def test_copies_come_after_the_images_each_round_in_its_own_order() -> None:
+    samples = [Sample(str(n), n % 3, path=f"{n}.png") for n in range(40)]
+    found = with_copies(samples, Augment(0.1, copies=2), seed=4)
+    assert found[:40] == samples
+    rounds = [found[40:80], found[80:]]
+    for number, copies in enumerate(rounds, start=1):
+        assert {one.name for one in copies} == {one.name for one in samples}
+        assert all(isinstance(one, Copy) and one.number == number for one in copies)
+        assert all(one.path == f"{one.name}.png" and one.label == int(one.name) % 3
+                   for one in copies)  # fmt: skip
+    orders = [[one.name for one in part] for part in (samples, *rounds)]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert with_copies(samples, None, seed=4) == samples
+
+
+def test_each_copy_has_its_own_colours_whenever_it_is_made() -> None:
+    drawn = [
+        Copy(name, 0, number=number).random(seed).random()
+        for name in ("a", "b") for number in (1, 2) for seed in (0, 1)
+    ]  # fmt: skip
+    assert len(set(drawn)) == 8
+    assert Copy("a", 0, number=1).random(0).random() == drawn[0]
+
+
+@pytest.mark.parametrize("encode", ["raw", "jpeg"])
+def test_the_lmdb_holds_images_and_copies(source: Path, tmp_path: Path, encode: str) -> None:
+    out = tmp_path / "out"
+    augment = Augment(0.3, 0.3, 0.3, copies=2)
+    told: list[tuple[int, int]] = []
+    report = build_lmdb(source, out, val_fraction=0.5, augment=augment, encode=encode,  # type: ignore[arg-type]
+                        on_progress=lambda *step: told.append(step))  # fmt: skip
+    assert (report.train_counts, report.val_counts) == ([9, 9], [3, 3])
+    assert told[-1] == (24, 24)
+    with DatumReader(out / "train_lmdb") as reader:
+        stored = [(key[9:], pixels, label) for key, pixels, label in reader]
+    assert Counter(name for name, _, _ in stored) == dict.fromkeys({n for n, _, _ in stored}, 3)
+    originals = {name: pixels for name, pixels, _ in stored[:6]}
+    for name, pixels, label in stored:
+        assert str(label) == name[0]
+        near = np.abs(pixels - originals[name].astype(int)).mean()
+        assert near < 90
+    if encode == "raw":
+        for name, pixels, _ in stored[:6]:
+            assert np.array_equal(pixels, decode(source / name).transpose(2, 0, 1))
+    assert all(not np.array_equal(pixels, originals[name]) for name, pixels, _ in stored[6:])
+    lines = (out / "train.txt").read_text().splitlines()
+    assert [line.rpartition(" ")[0] for line in lines] == [name for name, _, _ in stored]
+    with DatumReader(out / "val_lmdb") as reader:
+        for key, pixels, _ in reader:
+            assert key[9:] not in originals
+            if encode == "raw":
+                assert np.array_equal(pixels, decode(source / key[9:]).transpose(2, 0, 1))
+    manifest = read_manifest(out / "dataset.json", "build_lmdb")
+    assert manifest["augment"] == {
+        "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "copies": 2, "seed": 0,
+    }  # fmt: skip
+    assert manifest["images"] == {"train": 18, "val": 6}
+
+
+def test_images_and_split_are_those_without_copies(source: Path, tmp_path: Path) -> None:
+    stored = []
+    for name, augment in (("plain", None), ("more", COLOUR)):
+        build_lmdb(source, tmp_path / name, augment=augment)
+        with DatumReader(tmp_path / name / "train_lmdb") as reader:
+            stored.append(list(reader.items()))
+    assert stored[1][: len(stored[0])] == stored[0]
+    val = [(tmp_path / name / "val_lmdb/data.mdb").read_bytes() for name in ("plain", "more")]
+    assert val[0] == val[1]
+    assert read_manifest(tmp_path / "plain/dataset.json", "build_lmdb")["augment"] is None
+
+
+def test_the_same_seed_gives_the_same_bytes_however_they_are_made(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for name, settings in (("one", {"workers": 1}), ("three", {"workers": 3}),
+                           ("processes", {}), ("seed", {"seed": 1})):  # fmt: skip
+        if name == "processes":
+            monkeypatch.setattr(workers, "_MANY", 2)
+        build_lmdb(source, tmp_path / name, augment=COLOUR, **settings)
+        made.append((tmp_path / name / "train_lmdb/data.mdb").read_bytes())
+    assert made[0] == made[1] == made[2] != made[3]
+
+
+def test_the_mean_is_that_of_all_that_is_written(source: Path, tmp_path: Path) -> None:
+    build_lmdb(source, tmp_path / "out", augment=COLOUR, encode="raw")
+    with DatumReader(tmp_path / "out/train_lmdb") as reader:
+        images = np.stack([pixels for _, pixels, _ in reader])
+    mean = read_mean(tmp_path / "out/mean.binaryproto")
+    assert np.allclose(mean, images.mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.caffe
+def test_caffe_reads_them(source: Path, tmp_path: Path) -> None:
+    build_lmdb(source, tmp_path / "out", augment=COLOUR)
+    mean = tmp_path / "caffe.binaryproto"
+    caffe_tool("compute_image_mean", tmp_path / "out/train_lmdb", mean)
+    ours = read_mean(tmp_path / "out/mean.binaryproto")
+    assert np.abs(ours - read_mean(mean)).max() < 6  # JPEG
+    assert np.abs(ours - read_mean(mean)).mean() < 1
+
+
+def test_a_bad_image_is_listed_once(source: Path, tmp_path: Path) -> None:
+    (source / "0/0.png").write_bytes(b"no image")
+    report = build_lmdb(source, tmp_path / "out", val_fraction=0, augment=COLOUR)
+    assert report.skipped == [("0/0.png", "not an image")]
+    assert report.train_counts == [10, 12]
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"brightness": 1.5}, "brightness 1.5 - give 0 to 1"),
+        ({"contrast": -0.1}, "contrast -0.1"),
+        ({"saturation": float("nan")}, "saturation nan"),
+        ({}, "copies without a change"),
+        ({"brightness": 0.1, "copies": 0}, "0 copies"),
+    ],
+)
+def test_settings_without_sense_are_refused(settings: dict[str, float], match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        Augment(**settings)  # type: ignore[arg-type]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(TOOL), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_tool_takes_all_or_some_changes(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for options, augment in (
+        (["colour=0.2", "--copies", "3"], Augment(0.2, 0.2, 0.2, 3)),
+        (["contrast=0.1", "saturation=0.4"], Augment(0, 0.1, 0.4)),
+        (["colour=0.2", "brightness=0"], Augment(0, 0.2, 0.2)),
+    ):
+        done = run(source, out, "--seed", 2, "--json", "--augment", *options)
+        assert done.returncode == 0, done.stderr
+        manifest = json.loads((out / "dataset.json").read_text())
+        assert manifest["augment"] == augment.to_json(2)
+        assert json.loads(done.stdout)["train_images"] == 10 * (1 + augment.copies)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--augment", "colour"], "error: --augment colour - give such as colour=0.2"),
+        (["--augment", "hue=0.1"], "error: --augment hue=0.1 - choose colour, brightness"),
+        (["--augment", "colour=2"], "error: brightness 2.0 - give 0 to 1"),
+        (["--copies", "2"], "error: 2 copies of nothing changed"),
+    ],
+)
+def test_mistakes_are_one_line(
+    source: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    done = run(source, tmp_path / "out", *options)
+    assert done.returncode == 2 and done.stderr.startswith(message)
+    assert not (tmp_path / "out").exists()
