@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from threading import Timer
 from time import monotonic
@@ -63,7 +63,7 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in _WRAPPED):
+        if address.is_site_local or any(address in network for network in _WRAPPED):
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
@@ -134,24 +134,22 @@ class _Pinned(http.client.HTTPConnection):
         port = target.port or _PORTS[target.scheme]
         super().__init__(target.hostname or "", port, timeout=seconds)
         self._target, self._address = target, address
+        self._wire: socket.socket | None = None
 
     def connect(self) -> None:
         """Open the socket; TLS is checked against the name."""
-        plain = socket.create_connection((self._address, self.port), self.timeout)
+        self._wire = socket.create_connection((self._address, self.port), self.timeout)
         if self._target.scheme == "https":
             context = ssl.create_default_context()
-            try:
-                self.sock = context.wrap_socket(plain, server_hostname=self._target.hostname)
-            except BaseException:
-                plain.close()
-                raise
-        else:
-            self.sock = plain
+            host = self._target.hostname
+            self._wire = context.wrap_socket(self._wire, server_hostname=host)
+        self.sock = self._wire
 
     def stop(self) -> None:
-        """End whatever waits for this connection."""
-        if self.sock is not None:
-            self.sock.close()
+        """End whatever waits for this connection, also where it was handed to a response."""
+        if self._wire is not None:
+            with suppress(OSError):  # it ended by itself
+                self._wire.shutdown(socket.SHUT_RDWR)
 
 
 def _get(
@@ -170,13 +168,13 @@ def _get(
         try:
             asked = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "latenthash"}
             connection.request("GET", path, headers=asked)
-            response = connection.getresponse()
-            location = response.getheader("Location")
-            if response.status in _MOVED and location:
-                return b"", location
-            if response.status != 200:
-                raise _refused(f"the address answers {response.status}")
-            return _body(response, limits.size, ends), None
+            with closing(connection.getresponse()) as response:
+                location = response.getheader("Location")
+                if response.status in _MOVED and location:
+                    return b"", location
+                if response.status != 200:
+                    raise _refused(f"the address answers {response.status}")
+                return _body(response, limits.size, ends), None
         finally:
             watch.cancel()
 
@@ -189,7 +187,7 @@ def _body(response: http.client.HTTPResponse, most: int, ends: float) -> bytes:
         size += len(part)
         if size > most:
             raise too_large()
-        if monotonic() >= ends:
-            raise TimeoutError
         parts.append(part)
+    if monotonic() >= ends:  # cut off by the watch, which looks like an end
+        raise TimeoutError
     return b"".join(parts)
