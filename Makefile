@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VENV := .venv/bin
 PYTHON ?= /usr/bin/python3
 IMAGES ?=
+SUBSET ?=
 export PYTHON
 
 # Set-up is redone when what it installs changes, or when the Caffe that it found is gone.
@@ -15,7 +16,7 @@ SETUP_INPUTS += again
 endif
 endif
 
-.PHONY: help setup demo demo-photos test test-all lint proto clean again
+.PHONY: help setup demo demo-photos reproduce test test-all lint proto clean again
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -34,6 +35,14 @@ demo-photos: .venv/ready  ## search photos without labels or training: IMAGES=DI
 	@scripts/get_models.sh efficientnet_lite0
 	@$(if $(IMAGES),,scripts/01_get_data.sh stamps)
 	@$(VENV)/python tools/demo_photos.py $(if $(IMAGES),--images "$(IMAGES)")
+
+reproduce: .venv/ready  ## measure everything, write docs/results.md: CIFAR-10 or IMAGES=DIR, SUBSET=N
+	@scripts/get_models.sh efficientnet_lite0
+	@if [ -n "$(IMAGES)" ]; then set -- --images "$(IMAGES)"; \
+	elif scripts/01_get_data.sh cifar10; then set -- --images data/cifar10; \
+	else echo "CIFAR-10 cannot be had: MNIST's digits instead" >&2; \
+	  scripts/01_get_data.sh mnist5k && set -- --digits data/mnist5k/mnist_5k.csv.gz; fi; \
+	$(VENV)/python tools/reproduce.py "$$@" $(if $(SUBSET),--subset $(SUBSET))
 
 # BLAS threads of tests that run side by side with others steal each other's time.
 test test-all: export OPENBLAS_NUM_THREADS ?= 1

@@ -76,6 +76,16 @@ unpack() {
   mv "$WORK/$2" "$DIR/"
 }
 
+# from_zip FILE: the folders train and test of a copy that is at hand, into DIR.
+from_zip() {
+  [ ! -d "$DIR/train" ] || { say "have $DIR/train"; return; }
+  say "unpacking $1"
+  WORK=$(mktemp -d "$DIR/unpacking.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  python3 -m zipfile -e "$1" "$WORK"
+  mv "$WORK/test" "$WORK/train" "$DIR/"
+}
+
 case ${1:-} in
   '') usage >&2; exit 2 ;;
   -h | --help) usage; exit ;;
@@ -93,6 +103,13 @@ if [ -n "$PACKAGE" ]; then
 fi
 DEBIAN=$(front_matter "$README" debian)
 [ -z "$DEBIAN" ] || from_debian "$DEBIAN"
+COPY=$(front_matter "$README" copy)
+for FILE in ${COPY:+"$DIR/$COPY" "$HERE/../../shared/data/$COPY"}; do
+  if [ -f "$FILE" ]; then
+    from_zip "$FILE"
+    exit
+  fi
+done
 while read -r URL CHECKSUM; do
   fetch "$URL" "$CHECKSUM" "$DIR"
   FOLDER=$(front_matter "$README" unpacks_to)

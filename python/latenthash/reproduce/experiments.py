@@ -1,0 +1,169 @@
+"""The experiments: code files in, what JSON can hold out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import metrics
+from ..baselines.searches import SEARCHES, make_search
+from ..cache import Cache
+from ..codes import CodeSet
+from ..comparison import OWN, ImageSet, compare_hashes, compare_search, read_sets
+from ..evaluate import Run, execute
+from ..evaluate.coarse_to_fine import ask, opened_index, relevance
+from ..evaluate.evaluation import Task
+from ..evaluate.pool import Pool
+from ..evaluate.splits import drawn, hold_out
+from ..files import sha256
+from ..hashing import METHODS, SUPERVISED
+from ..index import SearchOptions
+from ..progress import Announce, Progress, quietly
+from .materials import Material
+
+ALL_HASHES = (*METHODS, *SUPERVISED)
+REACH_QUERIES = 500
+TOP = 100
+CANDIDATES = (100, 300, 1000, 3000, 10_000)
+RADII = (0, 1, 2, 4, 8)
+_DIGITS = 4
+
+
+def learned_codes(material: Material, announce: Announce = quietly) -> dict[str, Any]:
+    """The data set's protocol: Hamming ranking, and the rerank by feature beside it."""
+    return _run(material, material.protocol, announce, rerank="l2")
+
+
+def learned_codes_1000(material: Material, announce: Announce = quietly) -> dict[str, Any]:
+    """CIFAR-10 with 1,000 queries."""
+    return _run(material, "cifar10-1000", announce)
+
+
+def in_library(material: Material, announce: Announce = quietly) -> dict[str, Any]:
+    """The thesis' experiment on the images at hand: 40 queries of the library, chi-square."""
+    run = Run(codes=str(material.database), protocol="caltech101-40", other_data=True)
+    return execute(run, announce=announce).report
+
+
+def _run(material: Material, protocol: str, announce: Announce, **more: Any) -> dict[str, Any]:
+    run = Run(
+        codes=str(material.database),
+        queries=str(material.queries),
+        protocol=protocol,
+        other_data=not material.whole,
+        **more,
+    )
+    return execute(run, announce=announce).report
+
+
+def hashes(
+    material: Material,
+    cache: Cache,
+    progress: Progress,
+    methods: Sequence[str] = (OWN, *ALL_HASHES),
+) -> dict[str, Any]:
+    """Hash functions learned on the network's features, beside the network's own codes."""
+    with CodeSet(material.database) as database, CodeSet(material.queries) as queries:
+        ranked, asked = read_sets(database, queries)
+        network = database.manifest["model"].get("net")
+    results = compare_hashes(ranked, ranked, asked, methods, cache=cache, on_progress=progress)
+    return {
+        "features": network,
+        "results": [result.to_json() for result in results],
+        "data": _data(material),
+    }
+
+
+def unseen_classes(material: Material, cache: Cache, progress: Progress) -> dict[str, Any]:
+    """Hash functions that learn from three quarters of the classes, asked for the others."""
+    with CodeSet(material.database) as codes, CodeSet(material.queries) as others:
+        database, queries = read_sets(codes, others)
+        classes = list(codes.manifest["classes"])
+        network = codes.manifest["model"].get("net")
+    seen, unseen = hold_out(classes)
+    known = np.array([classes.index(name) for name in seen])
+
+    def of(images: ImageSet, wanted: bool) -> ImageSet:
+        return images.taken(np.isin(images.labels, known) == wanted)
+
+    results = compare_hashes(
+        of(database, True), of(database, False), of(queries, False), ALL_HASHES, (48,),
+        cache=cache, on_progress=progress,
+    )  # fmt: skip
+    return {
+        "features": network,
+        "seen": seen,
+        "unseen": unseen,
+        "chance": 1 / len(unseen),
+        "results": [result.to_json() for result in results],
+        "data": _data(material),
+    }
+
+
+def searches(material: Material, progress: Progress) -> dict[str, Any]:
+    """Exact search, HNSW, product quantisation and hash-then-rerank by the same features."""
+    with CodeSet(material.database) as database, CodeSet(material.queries) as queries:
+        methods = [make_search(name) for name in SEARCHES]
+        results = compare_search(database, queries, methods, TOP, on_progress=progress)
+        return {
+            "images": len(database),
+            "dim": database.dim,
+            "bits": database.bits,
+            "results": [result.to_json() for result in results],
+            "data": _data(material),
+        }
+
+
+def reach(material: Material, announce: Announce = quietly) -> dict[str, Any]:
+    """Quality and time over how far the coarse step goes, beside the exact search."""
+    ways = [SearchOptions(top=TOP, exact=True)]
+    ways += [SearchOptions(top=TOP, candidates=number) for number in CANDIDATES]
+    ways += [SearchOptions(top=TOP, candidates=None, radius=radius) for radius in RADII]
+    with CodeSet(material.database) as database, CodeSet(material.queries) as queries:
+        pool = Pool(database, queries)
+        asked = drawn(len(queries), min(REACH_QUERIES, len(queries)), seed=0)
+        task = Task(pool.rows_of(1)[asked], pool.rows_of(0))
+        rows = []
+        with opened_index(pool, task.database) as index, announce("reach") as progress:
+            exact = None
+            for number, options in enumerate(ways):
+                ask(pool, Task(task.queries[:10], task.database), index, options, block=1)
+                found = ask(pool, task, index, options, block=1)
+                exact = found.rows if exact is None else exact
+                relevant = relevance(pool, task.queries, found.rows)
+                at = {f"{share}_ms": float(1e3 * np.percentile(found.seconds, share))
+                      for share in (50, 99)}  # fmt: skip
+                rows.append({
+                    "exact": options.exact,
+                    "candidates": options.candidates,
+                    "radius": options.radius,
+                    "compared": round(float(found.candidates.mean()), 1),
+                    "precision_at_100": _mean(metrics.precision_at(relevant, TOP)),
+                    "map_at_100": _mean(metrics.average_precision_at_k(relevant)),
+                    "recall_of_exact": _mean(metrics.recall_of_exact(found.rows, exact)),
+                    "median_ms": round(at["50_ms"], 4),
+                    "p99_ms": round(at["99_ms"], 4),
+                })  # fmt: skip
+                progress(number + 1, len(ways))
+    return {"queries": len(asked), "top": TOP, "results": rows, "data": _data(material)}
+
+
+def _mean(values: Any) -> float:
+    return round(float(np.mean(values)), _DIGITS)
+
+
+def descriptor_codes(file: Path, queries: Path, announce: Announce = quietly) -> dict[str, Any]:
+    """Descriptors without a network: all images ranked by feature, and by their hash."""
+    run = Run(codes=str(file), queries=str(queries), rerank="l2", exact=True)
+    return execute(run, announce=announce).report
+
+
+def _data(material: Material) -> dict[str, Any]:
+    files = {"database": material.database, "queries": material.queries}
+    hashes = {name: sha256(path) for name, path in files.items()}
+    described = {name: path.name for name, path in asdict(material).items() if name in files}
+    return {**described, "sha256": hashes, "whole": material.whole}

@@ -1,0 +1,107 @@
+"""Pictures of the report, beside the ones that `plots` draws for every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..plots import Curve, canvas, colours, finish, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def bars_by_bits(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
+    """Draw mean average precision by method, a bar for each number of bits.
+
+    Args:
+        values: method -> {bits: value in 0..1}; the order is kept.
+        path: PNG to write.
+    """
+    figure = canvas()
+    axes = figure.subplots()
+    widths = sorted({bits for by_bits in values.values() for bits in by_bits})
+    height = 0.8 / len(widths)
+    for number, (bits, colour) in enumerate(zip(widths, colours(), strict=False)):
+        at = [place for place, by_bits in enumerate(values.values()) if bits in by_bits]
+        sizes = [100 * by_bits[bits] for by_bits in values.values() if bits in by_bits]
+        shift = (number - (len(widths) - 1) / 2) * height
+        axes.barh(np.add(at, shift), sizes, height, color=colour, label=f"{bits} bits")
+    axes.set_yticks(range(len(values)), list(values))
+    axes.invert_yaxis()
+    axes.set(xlabel="mean average precision at 1,000 (%)", xlim=(0, 100))
+    finish(axes)
+    save(figure, path)
+
+
+def quality_over_time(curves: Mapping[str, Curve], marks: Mapping[str, Sequence[str]], path: Path,
+                      what: str) -> None:  # fmt: skip
+    """Draw quality over milliseconds per query, one line a method, settings at its dots.
+
+    Args:
+        curves: method -> milliseconds (S,) and quality (S,) in 0..1.
+        marks: method -> setting of each dot.
+        path: PNG to write.
+        what: is measured.
+    """
+    figure = canvas()
+    axes = figure.subplots()
+    for colour, (name, (times, qualities)) in zip(colours(), curves.items(), strict=False):
+        axes.plot(times, 100 * np.asarray(qualities), "o-", color=colour, label=name)
+        for x, y, mark in zip(
+            np.asarray(times), 100 * np.asarray(qualities), marks.get(name, ()), strict=False
+        ):
+            axes.annotate(mark, (x, y), xytext=(4, -11), textcoords="offset points", fontsize=8)
+    _decades(axes)
+    axes.set(xlabel="milliseconds per query", ylabel=f"{what} (%)")
+    finish(axes)
+    save(figure, path)
+
+
+def time_histogram(times: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw how many queries took how long.
+
+    Args:
+        times: way of searching -> milliseconds of each query.
+        path: PNG to write.
+    """
+    figure = canvas()
+    axes = figure.subplots()
+    together = np.concatenate([np.asarray(values) for values in times.values()])
+    edges = np.geomspace(together.min() * 0.95, together.max() * 1.05, 30).tolist()
+    for colour, (name, values) in zip(colours(), times.items(), strict=False):
+        axes.hist(values, edges, color=colour, alpha=0.7, label=name)
+    _decades(axes)
+    axes.set(xlabel="milliseconds per query", ylabel="queries")
+    finish(axes)
+    save(figure, path)
+
+
+def _decades(axes: Axes) -> None:
+    """A logarithmic axis of times, with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def quality_by_rank(curves: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw mean average precision of the first r hits over r, one line a way of searching.
+
+    Args:
+        curves: way -> values in 0..1 for r = 1, 2, ..
+        path: PNG to write.
+    """
+    figure = canvas()
+    axes = figure.subplots()
+    for colour, (name, values) in zip(colours(), curves.items(), strict=False):
+        ranks = np.arange(1, len(values) + 1)
+        axes.plot(ranks, 100 * np.asarray(values), color=colour, linewidth=2, label=name)
+    axes.set(xlabel="rank", ylabel="mean average precision of the first hits (%)")
+    finish(axes)
+    save(figure, path)
