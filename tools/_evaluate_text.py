@@ -12,13 +12,13 @@ from latenthash.evaluate.in_library import TOP, InLibrary
 def text(outcome: Outcome) -> str:
     """The measures of each part of an outcome, a line each."""
     lines = _protocol(outcome.report.get("protocol"))
+    if outcome.in_library:
+        lines += [*_in_library(outcome.in_library), "", "by code alone, counting themselves:"]
     lines += _evaluation(outcome.evaluation)
     for name, evaluation in outcome.variants.items():
         lines += ["", name.replace("_", " ") + ":", *_evaluation(evaluation)]
     if outcome.fine:
         lines += _fine(outcome.fine)
-    if outcome.in_library:
-        lines += _in_library(outcome.in_library)
     return "\n".join(lines)
 
 
@@ -26,8 +26,8 @@ def _protocol(told: dict[str, Any] | None) -> list[str]:
     if told is None:
         return []
     lines = [f"protocol {told['name']}: {told['says']}"]
-    if told["differs"]:
-        lines.append(f"NOT the protocol's own data: {told['differs']}")
+    if told["differs"]:  # what it says of numbers is not true here
+        lines = [f"protocol {told['name']}", f"NOT the protocol's own data: {told['differs']}"]
     if "unseen" in told:
         lines.append(f"never seen in training: {', '.join(told['unseen'])}")
     return lines
@@ -65,23 +65,22 @@ def _fine(fine: Fine) -> list[str]:
         if key.startswith(("map_at_", "precision_at_")):
             name = key.replace("map", "mAP").replace("_", " ")
             gain = fine.gains[key][0]
-            lines.append(_line(name, mean, fine.intervals[key]) + f"  by code: {gain:+.4f}")
+            lines.append(_line(name, mean, fine.intervals[key]) + f"  over code alone: {gain:+.4f}")
     return lines
 
 
 def _in_library(library: InLibrary) -> list[str]:
     seconds, saved = library.seconds, library.saved
     lines = [
-        "",
         f"{len(library.rows)} images of the library, one at a time, {library.options.metric}:",
-        f"{'':<26}{'hashed':>8}{'plain':>8}",
+        f"{'':<30}{'hashed':>8}{'plain':>8}",
     ]
     for name, ways in (("", library.with_self), (" without self", library.without_self)):
         means = [100 * ways[way].precision.mean() for way in ("hashed", "plain")]
-        lines.append(f"{f'precision at {TOP}{name}':<26}{means[0]:>7.1f}%{means[1]:>7.1f}%")
+        lines.append(f"{f'precision at {TOP}{name}':<30}{means[0]:>7.1f}%{means[1]:>7.1f}%")
     times = [1e3 * seconds[way].mean() for way in ("hashed", "plain")]
     return [
         *lines,
-        f"{'milliseconds a query':<26}{times[0]:>8.2f}{times[1]:>8.2f}",
+        f"{'milliseconds a query':<30}{times[0]:>8.2f}{times[1]:>8.2f}",
         f"time saved {saved.min():.0%} to {saved.max():.0%}, {saved.mean():.0%} on average",
     ]

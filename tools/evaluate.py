@@ -47,6 +47,10 @@ def replay(args: _cli.argparse.Namespace, command: Sequence[str]) -> int:
     """Run a report's command again; 1 if it comes to other numbers."""
     before = read_report(args.replay)
     moved = {name: getattr(args, name) for name in ("codes", "queries", "index")}
+    for field in fields(Run):
+        if field.name not in moved and getattr(args, field.name) != field.default:
+            option = "--" + field.name.replace("_", "-")
+            raise DataError(f"{option}: is in {args.replay} already", f"leave out {option}")
     outcome = execute(run_again(before, **moved), command, _cli.announce, args.threads)
     if args.json:
         show(outcome, args)
@@ -101,7 +105,7 @@ def add_protocol(parser: _cli.argparse.ArgumentParser) -> None:
         help="the data are not the protocol's own (a subset, another set): name the answer so",
     )
     parser.add_argument(
-        "--seen", type=lambda given: given.split(","), metavar="CLASS,CLASS",
+        "--seen", type=class_names, metavar="CLASS,CLASS",
         help="cifar10-unseen: classes that the network was trained on; default: those in its "
         "training's data set",
     )  # fmt: skip
@@ -115,6 +119,11 @@ def add_protocol(parser: _cli.argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure also queries whose very file is in the database; they are left out else",
     )
+
+
+def class_names(given: str) -> list[str]:
+    """Names between commas."""
+    return [name.strip() for name in given.split(",")]
 
 
 def add_rerank(parser: _cli.argparse.ArgumentParser) -> None:

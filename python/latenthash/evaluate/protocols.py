@@ -235,7 +235,7 @@ PROTOCOLS = {
             "caltech101-40",
             "40 images of the library ask it, hashed and plain",
             "the thesis, chapter 5",
-            "in_library",
+            "precision_at_20",
             1,
             _library,
             _differs_from_caltech,

@@ -170,12 +170,8 @@ def execute(
         told = report(found.evaluation, pool.sets[0], queries, command)
         told |= found.report
         if protocol:
-            told["protocol"] = {
-                **plan.facts,
-                "says": protocol.says,
-                "source": protocol.source,
-                "measure": protocol.measure,
-            }
+            facts = {"says": protocol.says, "source": protocol.source, "measure": protocol.measure}
+            told["protocol"] = {**plan.facts, **facts}
         if outcomes:
             told["variants"] = {
                 name: {**measures_json(of.evaluation), **of.report} for name, of in outcomes.items()
