@@ -163,7 +163,7 @@ def test_memory_is_that_of_what_is_kept(database: CodeSet) -> None:
     assert used["hnsw"] > used["linear"] + 400 * 32 * 4  # 32 links at least
     codebook = 256 * 4 * 32  # 24 values are padded to 32
     assert 400 * 16 <= used["pq"] - codebook < 400 * 16 + 1000
-    assert used["pq-rerank"] == used["pq"] + features // 2
+    assert 0 < used["pq-rerank"] - used["pq"] - 400 * 32 * 2 < 1000  # float16
     assert used["hash"] > features // 2
 
 

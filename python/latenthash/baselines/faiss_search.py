@@ -18,7 +18,7 @@ from ..codes import CodeSet
 from ..distances import METRICS
 from ..errors import DataError, EngineError
 from ..hamming import Codes
-from .neighbours import NO_HIT, Features, Neighbours, NeighbourSearch, ordered
+from .neighbours import Features, Neighbours, NeighbourSearch, ordered
 
 _EDGE = 32  # hits beyond k whose distances are taken again: FAISS orders ties as it likes
 _SUBWORDS = 256  # that a byte of a product quantiser tells apart
@@ -26,27 +26,17 @@ _WRITTEN = 1 << 22  # bytes that FAISS hands over at once
 
 
 class FaissSearch(NeighbourSearch):
-    """What the searches by FAISS have in common.
-
-    Attributes:
-        candidates: hits of FAISS, at least, whose distances are taken again from the
-            features, which are then kept as float16; 0: FAISS's own distances.
-    """
-
-    candidates = 0
+    """What the searches by FAISS have in common."""
 
     def __init__(self) -> None:
         self._index: Any = None
-        self._features: NDArray[np.float16] | None = None
 
     def build(self, database: CodeSet) -> None:
         """See `NeighbourSearch.build`."""
-        stored = database.features()
-        if not len(stored):
+        if not len(database):
             raise DataError(f"{database.path}: holds no images", "extract some first")
         with one_thread():
-            self._index = self._filled(self._prepared(stored))
-        self._features = stored if self.candidates else None
+            self._index = self._filled(self._prepared(database.features()))
 
     @abstractmethod
     def _filled(self, features: Features) -> Any:
@@ -60,30 +50,21 @@ class FaissSearch(NeighbourSearch):
         """See `NeighbourSearch.search`."""
         if self._index is None:
             raise DataError(f"{self.name}: nothing to search yet", "build it first")
-        taken = min(max(k, self._taken(k)), self._index.ntotal)
-        squares, ids = self._index.search(self._prepared(features), taken)
-        vectors = self._vectors()
-        if vectors is None:
-            return ordered(ids, np.sqrt(np.maximum(squares, 0)), k)
-        return ordered(ids, _exact(features, vectors, ids), k)
+        return ordered(*self._found(self._prepared(features), k), k)
 
-    def _taken(self, k: int) -> int:
-        """Hits that FAISS is asked for."""
-        return self.candidates
-
-    def _vectors(self) -> NDArray[np.floating] | None:
-        """(N, D) features to take distances from again; None: FAISS's distances stand."""
-        return self._features
+    def _found(self, asked: Features, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids and distances of k hits or more, in any order."""
+        squares, ids = self._index.search(asked, k)
+        return ids, np.sqrt(np.maximum(squares, 0))
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the index as FAISS writes it, and of the features kept beside it."""
-        kept = 0 if self._features is None else self._features.nbytes
-        return kept + _written_bytes(self._index)
+        """Bytes of the index as FAISS writes it."""
+        return _written_bytes(self._index)
 
     def close(self) -> None:
         """Free the index."""
-        self._index = self._features = None
+        self._index = None
 
 
 class LinearSearch(FaissSearch):
@@ -105,13 +86,15 @@ class LinearSearch(FaissSearch):
         index.add(features)
         return index
 
-    def _taken(self, k: int) -> int:
-        return k + _EDGE
-
-    def _vectors(self) -> NDArray[np.floating]:
+    def _found(self, asked: Features, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         faiss, index = _faiss(), self._index
+        _, ids = index.search(asked, min(k + _EDGE, index.ntotal))
         values = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
-        return np.asarray(values).reshape(index.ntotal, index.d)
+        vectors = np.asarray(values).reshape(index.ntotal, index.d)
+        distances = [
+            METRICS["l2"](query, vectors[row]) for query, row in zip(asked, ids, strict=True)
+        ]
+        return ids, np.stack(distances)
 
 
 class HnswSearch(FaissSearch):
@@ -156,8 +139,8 @@ class PqSearch(FaissSearch):
     """Product quantisation: a feature is cut into parts, and each is a byte.
 
     Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011;
-    distances by tables of the query's parts. With `candidates`, the nearest of them are
-    ranked by their whole features, as hash-then-rerank does.
+    distances by tables of the query's parts. With `candidates`, so many of the nearest are
+    ranked by their features, kept as float16, as hash-then-rerank does.
     """
 
     def __init__(self, code_bytes: int = 16, candidates: int = 0, seed: int = 0) -> None:
@@ -187,13 +170,22 @@ class PqSearch(FaissSearch):
         if len(features) < _SUBWORDS:
             raise DataError(
                 f"{len(features)} images: {self.name} is learned from {_SUBWORDS} or more",
-                "take linear for so few",
+                "leave it out for so few",
             )
         index = self._empty(features)
         self._seed(index.pq.cp)
+        if self.candidates:
+            faiss = _faiss()
+            whole = faiss.IndexScalarQuantizer(features.shape[1], faiss.ScalarQuantizer.QT_fp16)
+            index = faiss.IndexRefine(index, whole)
         index.train(features)
         index.add(features)
         return index
+
+    def _found(self, asked: Features, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if self.candidates:  # k_factor times k is cut to an integer
+            self._index.k_factor = (max(self.candidates, k) + 0.5) / k
+        return super()._found(asked, k)
 
     def _empty(self, features: Features) -> Any:
         return _faiss().IndexPQ(features.shape[1], self.code_bytes, 8)
@@ -230,17 +222,17 @@ class IvfPqSearch(PqSearch):
         super().__init__(code_bytes, candidates, seed)
         self.name = f"ivf-{self.name}"
         self.lists, self.probes = lists, probes
+        self._lists: int | None = None  # of the index built
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Those of lists and quantiser."""
-        lists = self.lists if self._index is None else self._index.nlist
-        return {**super().settings, "lists": lists, "probes": self.probes}
+        return {**super().settings, "lists": self._lists or self.lists, "probes": self.probes}
 
     def _empty(self, features: Features) -> Any:
         faiss, (count, dim) = _faiss(), features.shape
-        lists = self.lists or min(4 * math.isqrt(count), count)
-        index = faiss.IndexIVFPQ(faiss.IndexFlatL2(dim), dim, lists, self.code_bytes, 8)
+        self._lists = self.lists or min(4 * math.isqrt(count), count)
+        index = faiss.IndexIVFPQ(faiss.IndexFlatL2(dim), dim, self._lists, self.code_bytes, 8)
         index.nprobe = self.probes
         self._seed(index.cp)
         return index
@@ -256,17 +248,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(threads)
-
-
-def _exact(
-    features: Features, vectors: NDArray[np.floating], ids: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """(Q, n) distances between queries and found features; infinite where there is no hit."""
-    distances = np.full(ids.shape, np.inf, np.float32)
-    for query, found, row in zip(features, ids, distances, strict=True):
-        real = found != NO_HIT
-        row[real] = METRICS["l2"](query, vectors[found[real]])
-    return distances
 
 
 def _written_bytes(index: Any) -> int:

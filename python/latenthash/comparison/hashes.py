@@ -14,6 +14,7 @@ from ..cache import NOTHING_KEPT, Cache, Stage, versions
 from ..errors import DataError
 from ..evaluate import Labelled, measure
 from ..evaluate.evaluation import intervals
+from ..evaluate.ranking import CURVES
 from ..hamming import Codes
 from ..hashing import (
     METHODS,
@@ -33,9 +34,8 @@ OWN = "own"
 BITS = (12, 32, 48, 128)
 LEARN = Stage("learn_hash", 1)
 """Its number grows when another function would be learned from the same features."""
-MEASURE = Stage("measure_hash", 1)
+MEASURE = Stage("measure_hash", 2)
 """Its number grows when the measures of the same codes would be others."""
-_CURVES = ("precision", "recall", "radius_precision", "radius_recall")
 _PACKAGES = {"itq": ("faiss",), "ksh": ("threadpoolctl",)}
 _DIGITS = 6
 _log = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ class HashResult:
         learned_from: features that it was learned from; 0 for `OWN`.
         means: measure -> mean over the queries, as `evaluate` names them.
         intervals: measure -> [low, high] of the 95 % bootstrap interval.
-        curves: precision and recall at `ranks`, and at every radius from 0.
+        curves: of `Measured`: precision, recall and the best possible precision at
+            `ranks`, and precision and recall at every radius from 0.
         ranks: where the curves are taken.
         seconds: "learn" and "encode" (database and queries), of the run that made it.
         reason: why there is no such function; empty where there is one.
@@ -238,6 +239,6 @@ def _measured(
         result,
         means={name: float(values.mean()) for name, values in measured.values.items()},
         intervals={name: list(pair) for name, pair in ends.items()},
-        curves={name: measured.curves[name].round(_DIGITS).tolist() for name in _CURVES},
+        curves={name: measured.curves[name].round(_DIGITS).tolist() for name in CURVES},
         ranks=measured.ranks.tolist(),
     )

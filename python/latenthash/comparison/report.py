@@ -113,10 +113,13 @@ def draw(results: Sequence[HashResult], k: int, folder: Path) -> list[Path]:
     made = [one for one in results if not one.reason]
     pictures = []
     for width in sorted({one.bits for one in made}):
-        shown = {_name(one): one for one in made if one.bits == width or one.method == OWN}
+        chosen = [one for one in made if one.bits == width or one.method == OWN]
+        chosen.sort(key=lambda one: one.method == OWN)  # drawn last, above all others
+        shown = {_name(one): one for one in chosen}
         by_rank = folder / f"precision_at_rank_{width}.png"
         by_recall = folder / f"precision_recall_{width}.png"
-        precision_by_rank({name: _near(one, k) for name, one in shown.items()}, by_rank)
+        near = {name: _near(one, k) for name, one in shown.items()}
+        precision_by_rank(near, by_rank, _near(chosen[0], k, "best_precision"))
         precision_recall(
             {name: (one.curves["recall"], one.curves["precision"]) for name, one in shown.items()},
             by_recall,
@@ -129,7 +132,7 @@ def _name(one: HashResult) -> str:
     return f"{one.method}, {one.bits} bits"
 
 
-def _near(one: HashResult, k: int) -> tuple[list[int], list[float]]:
-    """Ranks up to k, and the precision at them."""
+def _near(one: HashResult, k: int, curve: str = "precision") -> tuple[list[int], list[float]]:
+    """Ranks up to k, and a curve's values at them."""
     count = bisect_right(one.ranks, k)
-    return one.ranks[:count], one.curves["precision"][:count]
+    return one.ranks[:count], one.curves[curve][:count]
