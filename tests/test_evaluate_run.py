@@ -286,7 +286,7 @@ def test_tool_shows_the_thesis_protocol(files: dict[str, str], tmp_path: Path) -
     assert ended.returncode == 0, ended.stderr
     assert "precision at 20 without self" in ended.stdout
     assert "time saved" in ended.stdout
-    assert (tmp_path / "plots/map_at_rank.png").is_file()
+    assert (tmp_path / "plots/in_library.png").is_file()
     page = (ROOT / "docs/measures.md").read_text()
     library = json.loads((tmp_path / "e.json").read_text())["in_library"]
     for part in (library, library["with_self"]["plain"]):

@@ -177,10 +177,11 @@ def draw(outcome: Outcome, folder: Path) -> None:
     )
     if library:
         by_way = {
-            way: (range(1, len(of.map_by_rank) + 1), of.map_by_rank)
-            for way, of in library.with_self.items()
+            f"{way}{alone}": (range(1, len(of.precision_by_rank) + 1), of.precision_by_rank)
+            for alone, ways in (("", library.with_self), (", without self", library.without_self))
+            for way, of in ways.items()
         }
-        precision_by_rank(by_way, folder / "map_at_rank.png")
+        precision_by_rank(by_way, folder / "in_library.png")
 
 
 if __name__ == "__main__":
