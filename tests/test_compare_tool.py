@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from latenthash.baselines import DESCRIPTORS, SEARCHES
 from latenthash.codes import CodeSet
 from latenthash.comparison import HashResult, compare_hashes, draw, hash_table, read_sets
 from latenthash.files import sha256
+from latenthash.hashing import METHODS, SUPERVISED
 from sets import write_set
 
 TOOL = Path(__file__).resolve().parent.parent / "tools/compare.py"
@@ -131,3 +133,19 @@ def test_pictures_show_what_could_be_learned(folder: Path, tmp_path: Path) -> No
     for path in pictures:
         with Image.open(path) as image:
             assert image.size == (1000, 640)
+
+
+def test_the_page_names_what_there_is() -> None:
+    page = (TOOL.parent.parent / "docs/baselines.md").read_text()
+    for name in (*SEARCHES, *METHODS, *SUPERVISED, *(one.split("-")[0] for one in DESCRIPTORS)):
+        assert f"`{name}" in page, name
+    helped = subprocess.run([sys.executable, str(TOOL), "--help"], capture_output=True, text=True,
+                            check=True).stdout  # fmt: skip
+    commands = [line for line in page.splitlines() if "tools/compare.py" in line]
+    assert len(commands) > 2
+    for option in {word for line in commands for word in line.split() if word.startswith("--")}:
+        assert f"{option} " in helped or f"[{option}" in helped, option
+    example = page.split("```python\n")[1].split("```")[0]
+    imports = [line for line in example.splitlines() if line.startswith("from ")]
+    assert len(imports) > 3
+    exec("\n".join(imports), {})
