@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -207,7 +208,7 @@ def server(index: Path, data: Path, *options: str, **more: str) -> Iterator[Serv
             _await(running)
             yield running
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # at once, not when all is answered
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:

@@ -8,8 +8,6 @@ from django.http import HttpRequest
 
 from .schemas import Refusal
 
-REFUSED = frozenset({400, 401, 404, 413, 415, 422, 429, 503})
-
 
 def answers(kind: Any, *more: int, ok: int = 200) -> dict[Any, Any]:
     """Documented answers: `kind` for success, and the refusals that can happen."""
@@ -19,3 +17,9 @@ def answers(kind: Any, *more: int, ok: int = 200) -> dict[Any, Any]:
 def client_of(request: HttpRequest) -> str:
     """Address that is counted for limits."""
     return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def content(*kinds: str) -> dict[str, Any]:
+    """Documents answers that are no JSON of ours, by their media types."""
+    text = {"schema": {"type": "string"}}
+    return {"responses": {200: {"content": dict.fromkeys(kinds, text)}}}

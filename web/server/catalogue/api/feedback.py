@@ -9,7 +9,7 @@ from ninja import Query, Router, Status
 
 from .. import limits, verdicts
 from ..sync import synchronise
-from .common import answers, client_of
+from .common import answers, client_of, content
 from .schemas import FeedbackIn, Verdicts
 
 router = Router(tags=["feedback"])
@@ -24,7 +24,8 @@ def feedback(request: HttpRequest, ask: FeedbackIn) -> Any:
     return Status(204, None)
 
 
-@router.get("/feedback/export", response=answers(Verdicts), summary="All thumbs")
+@router.get("/feedback/export", response=answers(Verdicts),
+            openapi_extra=content("text/plain"), summary="All thumbs")  # fmt: skip
 def export(request: HttpRequest, format: Annotated[Literal["txt", "json"], Query()] = "txt") -> Any:
     """A training list, lines of `name label`, or all that was said as JSON."""
     synchronise()

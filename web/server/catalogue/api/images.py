@@ -14,7 +14,7 @@ from .. import pictures, uploads
 from ..answers import image_json, row_of, rows_of
 from ..errors import invalid, not_found
 from ..sync import synchronise
-from .common import answers
+from .common import answers, content
 from .schemas import ImageOut, Labels, Page, Stats, Ways
 
 router = Router(tags=["images"])
@@ -101,9 +101,7 @@ def _has(request: HttpRequest, tag: str) -> bool:
     return f'"{tag}"' in parse_etags(request.headers.get("If-None-Match", ""))
 
 
-_PICTURE = {
-    "responses": {200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
-}
+_PICTURE = content("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
 @files.get("/thumbnails/{number}.jpg", response=answers(None, 404, 415, 413),

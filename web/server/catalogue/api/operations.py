@@ -10,7 +10,8 @@ from ninja import Router, Schema
 from .. import metrics
 from ..models import Image
 from ..sync import synchronise
-from .common import answers
+from .common import answers, content
+from .schemas import Refusal
 
 router = Router(tags=["operations"])
 
@@ -22,7 +23,7 @@ class Health(Schema):
     images: int | None = None
 
 
-@router.get("/healthz", response={200: Health, 400: dict}, summary="Alive")
+@router.get("/healthz", response={200: Health, 400: Refusal}, summary="Alive")
 def healthz(request: HttpRequest) -> Any:
     """The process answers."""
     return {"status": "ok"}
@@ -36,7 +37,12 @@ def readyz(request: HttpRequest) -> Any:
     return {"status": "ok", "images": library.facts()["images"]}
 
 
-@router.get("/metrics", response={200: None, 400: dict}, summary="Figures for Prometheus")
+@router.get(
+    "/metrics",
+    response={200: None, 400: Refusal},
+    openapi_extra=content("text/plain"),
+    summary="Figures for Prometheus",
+)
 def figures(request: HttpRequest) -> Any:
     """Text of the Prometheus exposition format."""
     return metrics.exposition()
