@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from ..index import SearchOptions
 from .evaluation import Task
 from .pool import Numbers, Pool
 from .seen import seen_classes
@@ -71,7 +70,8 @@ class Protocol:
         files: code files that it takes: 1 or 2.
         plan: chooses the images.
         differs: in what the images are not the protocol's own; "" if they are.
-        rerank: options of the fine search where it belongs to the protocol.
+        library_metric: distance of the hashed and the plain search, where they belong to
+            the protocol; its queries are of the library.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Protocol:
     files: int
     plan: Callable[[Pool, Choices], Plan]
     differs: Callable[[Pool], str] = lambda pool: ""
-    rerank: SearchOptions | None = None
+    library_metric: str | None = None
 
 
 def choose(protocol: Protocol, pool: Pool, choices: Choices) -> Plan:
@@ -198,56 +198,56 @@ PROTOCOLS = {
         Protocol(
             "cifar10",
             "10,000 test images ask the 50,000 training images",
-            "Lin et al., CVPR Workshops 2015",
-            "map_at_1000",
-            2,
-            _as_given,
-            _CIFAR,
+            source="Lin et al., CVPR Workshops 2015",
+            measure="map_at_1000",
+            files=2,
+            plan=_as_given,
+            differs=_CIFAR,
         ),
         Protocol(
             "cifar10-1000",
             "100 test images of each class ask the other 59,000",
-            "Liu et al., CVPR 2012; Xia et al., AAAI 2014",
-            "map_all",
-            2,
-            _tenth_of_the_test_images,
-            _CIFAR,
+            source="Liu et al., CVPR 2012; Xia et al., AAAI 2014",
+            measure="map_all",
+            files=2,
+            plan=_tenth_of_the_test_images,
+            differs=_CIFAR,
         ),
         Protocol(
             "cifar10-unseen",
             "test images of classes that training never saw ask the training images",
-            "Sablayrolles et al., ICASSP 2017",
-            "map_all",
-            2,
-            _unseen,
-            _CIFAR,
+            source="Sablayrolles et al., ICASSP 2017",
+            measure="map_all",
+            files=2,
+            plan=_unseen,
+            differs=_CIFAR,
         ),
         Protocol(
             "mnist",
             "10,000 test digits ask the 60,000 training digits",
-            "LeCun et al., Proceedings of the IEEE 1998 (the split)",
-            "map_at_1000",
-            2,
-            _as_given,
-            _differs_from(_MNIST_TRAIN, _MNIST_TEST),
+            source="LeCun et al., Proceedings of the IEEE 1998 (the split)",
+            measure="map_at_1000",
+            files=2,
+            plan=_as_given,
+            differs=_differs_from(_MNIST_TRAIN, _MNIST_TEST),
         ),
         Protocol(
             "caltech101-40",
             "40 images of the library ask it, hashed and plain",
-            "the thesis, chapter 5",
-            "precision_at_20",
-            1,
-            _library,
-            _differs_from_caltech,
-            SearchOptions(metric="chi2"),
+            source="the thesis, chapter 5",
+            measure="precision_at_20",
+            files=1,
+            plan=_library,
+            differs=_differs_from_caltech,
+            library_metric="chi2",
         ),
         Protocol(
             "folder",
             "a share of each class of one code file asks the rest",
-            "-",
-            "map_all",
-            1,
-            _own_split,
+            source="-",
+            measure="map_all",
+            files=1,
+            plan=_own_split,
         ),
     )
 }

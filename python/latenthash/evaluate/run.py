@@ -97,15 +97,15 @@ class Run:
         ):
             if changed and self.protocol != user:
                 yield option, f"is for protocol {user}"
-        if self.rerank is None and (protocol is None or protocol.rerank is None):
-            for option, changed in (
-                ("--radius", self.radius is not None),
-                ("--candidates", self.candidates != DEFAULT_CANDIDATES),
-                ("--exact", self.exact),
-                ("--index", self.index is not None),
-            ):
-                if changed:
-                    yield option, "nothing is ranked by feature without --rerank"
+        searched = self.rerank is not None or bool(protocol and protocol.library_metric)
+        for option, changed, used in (
+            ("--radius", self.radius is not None, searched),
+            ("--candidates", self.candidates != DEFAULT_CANDIDATES, searched),
+            ("--index", self.index is not None, searched),
+            ("--exact", self.exact, self.rerank is not None),
+        ):
+            if changed and not used:
+                yield option, "has no effect without --rerank"
 
     @property
     def search(self) -> SearchOptions:
@@ -205,10 +205,14 @@ class _Work:
     announce: Announce
     threads: int | None
 
+    @property
+    def _library_metric(self) -> str | None:
+        return self.protocol.library_metric if self.protocol else None
+
     def measure(self, name: str, task: Task) -> Outcome:
         """One task: by code alone, and by feature where wanted; the report of the latter."""
         run = self.run
-        in_library = self.protocol is not None and self.protocol.rerank is not None
+        in_library = self._library_metric is not None
         with self.announce(f"{name}: ranking") as progress:
             coarse = evaluate_task(
                 self.pool, task, _K if run.k is None else run.k, progress,
@@ -229,8 +233,8 @@ class _Work:
                 with self.announce(f"{name}: reranking") as progress:
                     fine = measure_fine(pool, coarse, index, self.options, progress)
                 told["rerank"] = fine_json(fine)
-            if self.protocol is not None and self.protocol.rerank is not None:
-                options = replace(self.options, metric=run.rerank or self.protocol.rerank.metric)
+            if self._library_metric is not None:
+                options = replace(self.options, metric=run.rerank or self._library_metric)
                 with self.announce(f"{name}: hashed and plain") as progress:
                     library = measure_in_library(pool, task, index, options, progress)
                 told["in_library"] = library.to_json(pool)
