@@ -54,7 +54,8 @@ export const en = {
     reset: 'Forget the ratings',
     refined: 'Refined by your ratings',
     withdraw: 'Withdraw this rating',
-    upload: 'your picture',
+    upload: 'Your picture',
+    byUpload: 'Pictures like yours',
     code: 'Code',
     codeHint: (bits: number, ones: number) => `Code of ${bits} bits, ${ones} of them 1`,
     warnings: 'Good to know',
@@ -129,7 +130,7 @@ export const en = {
     dislike: 'Less like this',
     why: 'Why this match',
     copies: (n: number) => `${n} near-${plural(n, 'copy', 'copies')}`,
-    copiesHint: 'Pictures that look the same',
+    copyOf: (rank: number) => `near-copy of ${rank}`,
     thanks: 'Stored. The order now follows your ratings.',
   },
 
@@ -183,6 +184,7 @@ export const en = {
   token: {
     title: 'Access token',
     text: 'This server asks for a token. It is kept until you close this tab.',
+    refused: 'This token is not accepted. Try another one.',
     label: 'Token',
     save: 'Continue',
   },

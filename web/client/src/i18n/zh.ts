@@ -51,6 +51,7 @@ export const zh: Messages = {
     refined: '已按你的评价调整',
     withdraw: '撤回这个评价',
     upload: '你的图片',
+    byUpload: '与你的图片相似的图片',
     code: '编码',
     codeHint: (bits, ones) => `${bits} 位编码，其中 ${ones} 位是 1`,
     warnings: '提示',
@@ -124,7 +125,7 @@ export const zh: Messages = {
     dislike: '少一些这样的',
     why: '为什么匹配',
     copies: (n) => `${n} 张近似重复`,
-    copiesHint: '看起来相同的图片',
+    copyOf: (rank) => `第 ${rank} 名的近似重复`,
     thanks: '已保存，排序已按你的评价调整。',
   },
 
@@ -173,6 +174,7 @@ export const zh: Messages = {
   token: {
     title: '访问令牌',
     text: '这个服务器需要令牌。令牌只保留到关闭标签页为止。',
+    refused: '这个令牌无效，请换一个。',
     label: '令牌',
     save: '继续',
   },

@@ -13,10 +13,14 @@ let settle: (given: boolean) => void = () => undefined
 /** Whether the reader is being asked for a token. */
 export const asking = ref(false)
 
+/** Whether the token that was there was refused. */
+export const refused = ref(false)
+
 /** Several requests refused at once ask once. Resolves to whether a token was given. */
 export function askForToken(): Promise<boolean> {
   waiting ??= new Promise((resolve) => {
     asking.value = true
+    refused.value = token.value !== ''
     settle = resolve
   })
   return waiting
