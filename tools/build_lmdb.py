@@ -5,10 +5,7 @@ import _cli  # isort: skip  (first: hands over to the project's environment)
 import argparse
 from pathlib import Path
 
-from latenthash.dataset import Augment, build_lmdb
-from latenthash.errors import DataError
-
-COLOURS = ("brightness", "contrast", "saturation")
+from latenthash.dataset import augment_of, build_lmdb
 
 
 def size(text: str) -> tuple[int, int]:
@@ -18,25 +15,6 @@ def size(text: str) -> tuple[int, int]:
         return int(height or width), int(width)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 256 or 320x240") from None
-
-
-def augment(changes: list[str] | None, copies: int | None) -> Augment | None:
-    """What to change, of "colour=0.2" (all three) or "contrast=0.1" and the like."""
-    if changes is None:
-        if copies is not None:
-            raise DataError(f"{copies} copies of nothing changed", "give --augment colour=0.2")
-        return None
-    spreads: dict[str, float] = {}
-    for change in changes:
-        name, _, value = change.partition("=")
-        try:
-            spread = float(value)
-        except ValueError:
-            raise DataError(f"--augment {change}", "give such as colour=0.2") from None
-        if name not in (*COLOURS, "colour"):
-            raise DataError(f"--augment {change}", f"choose colour, {', '.join(COLOURS)}")
-        spreads |= dict.fromkeys(COLOURS if name == "colour" else [name], spread)
-    return Augment(**spreads, copies=1 if copies is None else copies)
 
 
 def arguments() -> argparse.Namespace:
@@ -111,7 +89,7 @@ def main() -> None:
             seed=args.seed,
             root=args.root,
             background=args.background,
-            augment=augment(args.augment, args.copies),
+            augment=augment_of(args.augment, args.copies),
             strict=args.strict,
             workers=args.workers,
             on_progress=progress,

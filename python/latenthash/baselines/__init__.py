@@ -5,9 +5,10 @@ The hash functions that they are compared with are in `latenthash.hashing`.
 
 from .base import Descriptor
 from .extract import BaselineReport, extract_baseline, fit_descriptor
-from .faiss_search import HnswSearch, IvfPqSearch, LinearSearch, PqSearch
+from .faiss_search import HnswSearch, LinearSearch
 from .neighbours import HashThenRerank, Neighbours, NeighbourSearch
 from .neural import Compression, compress_codes, learn_compression
+from .pq_search import IvfPqSearch, PqSearch
 from .registry import DESCRIPTORS, make_descriptor, read_descriptor, write_descriptor
 from .searches import SEARCHES, make_search
 

@@ -1,11 +1,10 @@
-"""Nearest-neighbour search by FAISS: exact, HNSW, product quantisation, inverted lists.
+"""Nearest-neighbour search by FAISS: what all have in common, exact search, HNSW.
 
 Built by one thread from a fixed seed, so that the same features give the same answers.
 """
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from ..hamming import Codes
 from .neighbours import Features, Neighbours, NeighbourSearch, ordered
 
 _EDGE = 32  # hits beyond k whose distances are taken again: FAISS orders ties as it likes
-_SUBWORDS = 256  # that a byte of a product quantiser tells apart
 _WRITTEN = 1 << 22  # bytes that FAISS hands over at once
 
 
@@ -82,12 +80,12 @@ class LinearSearch(FaissSearch):
         return {}
 
     def _filled(self, features: Features) -> Any:
-        index = _faiss().IndexFlatL2(features.shape[1])
+        index = load_faiss().IndexFlatL2(features.shape[1])
         index.add(features)
         return index
 
     def _found(self, asked: Features, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        faiss, index = _faiss(), self._index
+        faiss, index = load_faiss(), self._index
         _, ids = index.search(asked, min(k + _EDGE, index.ntotal))
         values = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
         vectors = np.asarray(values).reshape(index.ntotal, index.d)
@@ -127,7 +125,7 @@ class HnswSearch(FaissSearch):
         return {name: getattr(self, name) for name in names}
 
     def _filled(self, features: Features) -> Any:
-        faiss = _faiss()
+        faiss = load_faiss()
         index = faiss.IndexHNSWFlat(features.shape[1], self.links)
         index.hnsw.rng = faiss.RandomGenerator(self.seed)
         index.hnsw.efConstruction, index.hnsw.efSearch = self.construction, self.breadth
@@ -135,113 +133,10 @@ class HnswSearch(FaissSearch):
         return index
 
 
-class PqSearch(FaissSearch):
-    """Product quantisation: a feature is cut into parts, and each is a byte.
-
-    Jegou, Douze, Schmid, "Product Quantization for Nearest Neighbor Search", PAMI 2011;
-    distances by tables of the query's parts. With `candidates`, so many of the nearest are
-    ranked by their features, kept as float16, as hash-then-rerank does.
-    """
-
-    def __init__(self, code_bytes: int = 16, candidates: int = 0, seed: int = 0) -> None:
-        """Settings of the quantiser.
-
-        Args:
-            code_bytes: parts of a feature.
-            candidates: to be ranked by their features; 0: none.
-            seed: of the parts' k-means.
-        """
-        super().__init__()
-        self.name = "pq-rerank" if candidates else "pq"
-        self.code_bytes, self.candidates, self.seed = code_bytes, candidates, seed
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Those of the quantiser."""
-        names = ("code_bytes", "candidates", "seed")
-        return {name: getattr(self, name) for name in names}
-
-    def _prepared(self, features: NDArray[np.floating]) -> Features:
-        """Padded with zeros to whole parts, which changes no distance."""
-        missing = -features.shape[1] % self.code_bytes
-        return np.pad(super()._prepared(features), ((0, 0), (0, missing)))
-
-    def _filled(self, features: Features) -> Any:
-        if len(features) < _SUBWORDS:
-            raise DataError(
-                f"{len(features)} images: {self.name} is learned from {_SUBWORDS} or more",
-                "leave it out for so few",
-            )
-        index = self._empty(features)
-        self._seed(index.pq.cp)
-        if self.candidates:
-            faiss = _faiss()
-            whole = faiss.IndexScalarQuantizer(features.shape[1], faiss.ScalarQuantizer.QT_fp16)
-            index = faiss.IndexRefine(index, whole)
-        index.train(features)
-        index.add(features)
-        return index
-
-    def _found(self, asked: Features, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if self.candidates:  # k_factor times k is cut to an integer
-            self._index.k_factor = (max(self.candidates, k) + 0.5) / k
-        return super()._found(asked, k)
-
-    def _empty(self, features: Features) -> Any:
-        return _faiss().IndexPQ(features.shape[1], self.code_bytes, 8)
-
-    def _seed(self, clustering: Any) -> None:
-        clustering.seed = self.seed
-        clustering.min_points_per_centroid = 1  # FAISS prints a warning of few points else
-
-
-class IvfPqSearch(PqSearch):
-    """Product quantisation of what is left of a feature beside the nearest of some centres.
-
-    Only the lists of the centres nearest to the query are searched; source: see
-    `PqSearch`.
-    """
-
-    def __init__(
-        self,
-        code_bytes: int = 16,
-        candidates: int = 0,
-        lists: int | None = None,
-        probes: int = 16,
-        seed: int = 0,
-    ) -> None:
-        """Settings beside those of `PqSearch`.
-
-        Args:
-            code_bytes: see there.
-            candidates: see there.
-            lists: centres; None takes 4 for each of the root of the images.
-            probes: lists searched for a query.
-            seed: of all k-means.
-        """
-        super().__init__(code_bytes, candidates, seed)
-        self.name = f"ivf-{self.name}"
-        self.lists, self.probes = lists, probes
-        self._lists: int | None = None  # of the index built
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Those of lists and quantiser."""
-        return {**super().settings, "lists": self._lists or self.lists, "probes": self.probes}
-
-    def _empty(self, features: Features) -> Any:
-        faiss, (count, dim) = _faiss(), features.shape
-        self._lists = self.lists or min(4 * math.isqrt(count), count)
-        index = faiss.IndexIVFPQ(faiss.IndexFlatL2(dim), dim, self._lists, self.code_bytes, 8)
-        index.nprobe = self.probes
-        self._seed(index.cp)
-        return index
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """FAISS takes one thread: sums split among threads would round otherwise."""
-    faiss = _faiss()
+    faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -252,7 +147,7 @@ def one_thread() -> Iterator[None]:
 
 def _written_bytes(index: Any) -> int:
     """Bytes that FAISS writes, counted without keeping them."""
-    faiss, total = _faiss(), 0
+    faiss, total = load_faiss(), 0
 
     def count(part: bytes) -> None:
         nonlocal total
@@ -263,7 +158,12 @@ def _written_bytes(index: Any) -> int:
     return total
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
+    """The module.
+
+    Raises:
+        EngineError: it is not installed.
+    """
     try:
         import faiss
     except ImportError as error:

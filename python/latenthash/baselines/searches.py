@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from ..errors import DataError
 from ..index import DEFAULT_CANDIDATES
-from .faiss_search import HnswSearch, IvfPqSearch, LinearSearch, PqSearch
+from .faiss_search import HnswSearch, LinearSearch
 from .neighbours import HashThenRerank, NeighbourSearch
+from .pq_search import IvfPqSearch, PqSearch
 
 _KINDS: dict[str, Callable[[int], NeighbourSearch]] = {
     "linear": lambda seed: LinearSearch(),

@@ -1,7 +1,7 @@
 """From an image set to what Caffe trains on: LMDBs, mean, labels, lists and a report."""
 
-from .augment import Augment
+from .augment import Augment, augment_of
 from .build import build_lmdb
 from .report import DatasetReport
 
-__all__ = ["Augment", "DatasetReport", "build_lmdb"]
+__all__ = ["Augment", "DatasetReport", "augment_of", "build_lmdb"]

@@ -19,6 +19,7 @@ from ..errors import DataError
 from ..sources import Sample
 
 Pixels = NDArray[np.uint8]
+_CHANGES = ("brightness", "contrast", "saturation")
 _SHUFFLE = 1  # tells the order of the copies from other choices by the same seed
 
 
@@ -47,7 +48,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         spreads = (self.brightness, self.contrast, self.saturation)
-        for name, value in zip(("brightness", "contrast", "saturation"), spreads, strict=True):
+        for name, value in zip(_CHANGES, spreads, strict=True):
             if not 0 <= value <= 1:
                 raise DataError(f"{name} {value}", "give 0 to 1")
         if not any(spreads):
@@ -78,6 +79,34 @@ class Augment:
     def to_json(self, seed: int) -> dict[str, Any]:
         """For the manifest."""
         return {**asdict(self), "seed": seed}
+
+
+def augment_of(changes: Sequence[str] | None, copies: int | None = None) -> Augment | None:
+    """What a user asks for.
+
+    Args:
+        changes: such as "colour=0.2", which stands for all three, or "contrast=0.1"; later
+            ones win; None: no copies.
+        copies: None takes 1.
+
+    Raises:
+        DataError: no such change or value, or copies of nothing changed.
+    """
+    if changes is None:
+        if copies is not None:
+            raise DataError(f"{copies} copies of nothing changed", "give --augment colour=0.2")
+        return None
+    spreads: dict[str, float] = {}
+    for change in changes:
+        name, _, value = change.partition("=")
+        try:
+            spread = float(value)
+        except ValueError:
+            raise DataError(f"--augment {change}", "give such as colour=0.2") from None
+        if name not in (*_CHANGES, "colour"):
+            raise DataError(f"--augment {change}", f"choose colour, {', '.join(_CHANGES)}")
+        spreads |= dict.fromkeys(_CHANGES if name == "colour" else [name], spread)
+    return Augment(**spreads, copies=1 if copies is None else copies)
 
 
 @dataclass(frozen=True, eq=False)
