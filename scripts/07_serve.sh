@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Step 7: the page and the API over the index.
+# shellcheck source=scripts/_walk.sh
+. "$(dirname "$0")/_walk.sh"
+walk "Serves the index of step 5 on this machine: browse, click, upload, find." \
+  "http://localhost:8000 in a browser" "$@"
+need "$MODEL/index/manifest.json" 05_build_index.sh
+exec $PYTHON tools/serve.py --index "$MODEL/index"
