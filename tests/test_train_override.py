@@ -147,6 +147,13 @@ def test_nets_of_a_phase_each(folder: Path) -> None:
     assert transforms(Path("run/overridden/test_net.prototxt")) == [(False, 5)]
 
 
+def test_data_of_another_kind_cannot_be_overridden(folder: Path) -> None:
+    text = Path("net.prototxt").read_text()
+    Path("net.prototxt").write_text(text.replace('type: "Data"', 'type: "HDF5Data"'))
+    with pytest.raises(NetError, match="has no Data layer to mirror or crop"):
+        write_overridden(Path("solver.prototxt"), Override(mirror=True), None)
+
+
 def test_what_cannot_be_is_refused(folder: Path) -> None:
     engine = get_engine("fake")
     with pytest.raises(NetError, match="a crop of 0 pixels"):

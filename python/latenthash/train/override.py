@@ -91,6 +91,8 @@ def _write(text: str, path: Path) -> Path:
 def _with_transform(net: Path, field: str, override: Override) -> str:
     """Text of a net that the solver's `field` names, its Data layers changed."""
     text, message = net.read_text(), read_net(net)
+    if not any(layer.type == "Data" for layer in upgrade(message).layer):
+        raise NetError(f"{net}: has no Data layer to mirror or crop", "set it in its own layer")
     places = [place for place in fields(text) if place.path in _LAYERS]
     layers = list(upgrade(message).layer)[-len(places) :]  # input fields become layers before
     for place, layer in reversed(list(zip(places, layers, strict=True))):
