@@ -48,7 +48,8 @@ def _better_than_itq(results: Results) -> str:
         f"{percent(own)} mAP at 1,000 and {percent(whole[OWN][bits])} over the whole order; ITQ, "
         f"learned on the same network's features without labels, has {percent(itq)} and "
         f"{percent(whole['itq'].get(bits))}, ITQ-CCA with labels {percent(cca)} and "
-        f"{percent(whole['itq-cca'].get(bits))}."
+        f"{percent(whole['itq-cca'].get(bits))}. (These features were themselves learned from the "
+        "labels; whatever learns from labels does well on them.)"
     ]
     if "hashes_generic" in results.files:
         generic = _by_method(results.of_hashes("hashes_generic"), f"map_at_{K}")
