@@ -192,6 +192,26 @@ def test_an_index_that_was_built_anew_is_followed(
     assert client.get("/images/5").content == (images / "red/2.png").read_bytes()
 
 
+def test_a_build_with_another_network_is_searched_with_that(
+    client: Any, library: Site, tmp_path: Path
+) -> None:
+    from latenthash.engines import get_engine
+    from latenthash.extract import extract
+    from latenthash.index import build_index
+    from latenthash.sources import open_source
+    from small import write_model
+
+    data = (library.images / "blue/11.png").read_bytes()
+    assert upload(client, "/api/v1/search/upload", data).json()["hits"][0]["distance"] == 0
+    model = write_model(tmp_path / "other model", seed=1)
+    extract(open_source(library.images), model, get_engine("fake"), tmp_path / "o.h5")
+    with CodeSet(tmp_path / "o.h5") as codes:
+        build_index(codes, library.index)
+    again = upload(client, "/api/v1/search/upload", data).json()
+    assert again["hits"][0]["distance"] == 0
+    assert again["query"]["code"] == again["hits"][0]["code"]
+
+
 def feedback(client: Any, query: Any, hit: int, verdict: int) -> int:
     body = {"query": query, "hit": hit, "verdict": verdict}
     return int(post(client, "/api/v1/feedback", body).status_code)

@@ -136,7 +136,7 @@ def refusal(problem: Problem) -> JsonResponse:
     return response
 
 
-def problem_of(error: Exception) -> Problem | None:
+def problem_of(error: BaseException) -> Problem | None:
     """The refusal that an exception of Django's means; None: it is a defect of ours."""
     if isinstance(error, Problem):
         return error

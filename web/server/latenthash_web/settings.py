@@ -69,13 +69,13 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_ROOT = CLIENT if CLIENT.is_dir() else None
 WHITENOISE_INDEX_FILE = True
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/assets/.+-[\w-]{8,}\.\w+$"  # as Vite names them
 APPEND_SLASH = False
 USE_TZ = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_JSON
 FILE_UPLOAD_HANDLERS = ["catalogue.uploads.BoundedMemoryHandler"]
 DATA_UPLOAD_MAX_NUMBER_FILES = 1
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20
-SILENCED_SYSTEM_CHECKS: list[str] = []
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -85,6 +85,7 @@ LOGGING = {
 }
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES: dict[str, object]
 _MONGO = os.environ.get("MONGODB_URI")
 if _MONGO:
     DATABASES = {

@@ -61,7 +61,7 @@ def _missing(request: HttpRequest, error: Http404) -> HttpResponse:
 @api.exception_handler(Exception)
 def _other(request: HttpRequest, error: Exception) -> HttpResponse:
     """What Django or we refuse; a defect goes on to the log and becomes a bare 500."""
-    problem = problem_of(error) or problem_of(error.__cause__ or error)  # type: ignore[arg-type]
+    problem = problem_of(error) or problem_of(error.__cause__ or error)
     if problem is None:
         raise error
     return refusal(problem)

@@ -12,12 +12,13 @@ from ninja.files import UploadedFile
 from .. import access, changes, limits
 from ..answers import image_json
 from ..errors import Problem
+from . import images
 from .common import answers, client_of
-from .images import router
 from .schemas import ImageOut, TokenIn
 
+router = images.router  # one address has one router
 _TAGS = ["changes"]
-_TOKEN = {"security": [{"token": []}]}
+_TOKEN: dict[str, Any] = {"security": [{"token": []}]}
 
 
 @router.post("/images", response={**answers(ImageOut, 413, 415, 429, ok=201), 200: ImageOut},

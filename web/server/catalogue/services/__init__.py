@@ -6,7 +6,7 @@ its arrays are mapped, so that all workers share one copy in memory.
 """
 
 from .contents import METRIC_NAMES
-from .library import Library, library, open_library
+from .library import Library, library, open_library, warm
 from .pictures import Picture, rewritten
 from .terms import Entry, Found, Query, Wish
 
@@ -21,4 +21,5 @@ __all__ = [
     "library",
     "open_library",
     "rewritten",
+    "warm",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +15,12 @@ from latenthash.codes import CodeSet, CodeWriter, Rows
 from latenthash.index.bucket import IndexWriter
 from latenthash.manifest import new_manifest
 
+from ..errors import Problem
 from .refusals import refusing
 from .searching import Searching
 from .terms import Query
+
+logger = logging.getLogger(__name__)
 
 _SEGMENTS = 32  # an index in so many parts is compacted when an image is added
 
@@ -89,3 +93,11 @@ def library() -> Library:
     opened = open_library()
     opened.refresh()
     return opened
+
+
+def warm() -> None:
+    """Load the network now; what is wrong with it is in the log, and told to who needs it."""
+    try:
+        open_library().network.load()
+    except Problem:
+        logger.warning("pictures cannot be searched with; images of the library can")

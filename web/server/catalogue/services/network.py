@@ -22,8 +22,9 @@ from .terms import Query
 class Network:
     """Makes codes and features of pictures, one at a time."""
 
-    def __init__(self, folder: Path, engine: str) -> None:
-        """Name the index whose network it is, and what runs it."""
+    def __init__(self, folder: Path, engine: str, facts: dict[str, Any]) -> None:
+        """Name the index whose network it is, what runs it, and the index's facts of it."""
+        self.facts = facts
         self._folder, self._engine = folder, engine
         self._computing = Lock()
 
@@ -33,13 +34,18 @@ class Network:
 
     @cached_property
     def _net(self) -> Any:
-        engine = get_engine(self._engine, few=True)
-        return engine.load(self._model.deploy, self._model.weights)
+        return get_engine(self._engine).load(self._model.deploy, self._model.weights)
 
-    def warm(self) -> None:
+    def load(self) -> None:
         """Load the network now."""
         with self._computing, refusing():
             _ = self._net
+
+    def close(self) -> None:
+        """Free it, once it is not computing."""
+        with self._computing:
+            if (net := self.__dict__.pop("_net", None)) is not None:
+                net.close()
 
     def encode(self, query: Query) -> tuple[Any, Any, dict[str, float]]:
         """Code (W,), feature (D,) and the milliseconds it took, of a picture."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -34,7 +35,18 @@ class Searching(Contents):
     def __init__(self, folder: Path, engine: str = "auto") -> None:
         """Open the index; its network is loaded when a picture asks for it."""
         super().__init__(folder)
-        self.network = Network(folder, engine)
+        self._engine, self._exchange = engine, Lock()
+        self._network = Network(folder, engine, self.index.manifest["model"])
+
+    @property
+    def network(self) -> Network:
+        """That of the index as it is now: a new build may have another one."""
+        facts = self.index.manifest["model"]
+        with self._exchange:
+            if self._network.facts != facts:
+                self._network.close()
+                self._network = Network(self.folder, self._engine, facts)
+            return self._network
 
     def see(self, query: Query, wish: Wish) -> Seen:
         """The query's code and feature, moved by what was liked."""
