@@ -83,28 +83,33 @@ export async function results(page) {
   await until(() => page.locator('main[aria-busy=false]').count(), 1)
 }
 
-export async function shot(page, name) {
-  if (!SHOTS) return
-  // Pictures in view have come, and nothing moves any more.
+// Pictures in view have come, and nothing moves any more.
+export async function settled(page) {
   await until(() =>
     page.evaluate(() =>
-      [...document.images].every((image) => {
-        const { top, bottom } = image.getBoundingClientRect()
-        return image.complete || bottom < 0 || top > innerHeight
+      [...document.querySelectorAll('.box')].every((box) => {
+        const { top, bottom } = box.getBoundingClientRect()
+        return bottom < 0 || top > innerHeight || !box.classList.contains('waiting')
       }),
     ),
   )
-  await page.evaluate(() =>
+  await still(page)
+}
+
+const still = (page) =>
+  page.evaluate(() =>
     Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => null))),
   )
+
+export async function shot(page, name) {
+  if (!SHOTS) return
+  await settled(page)
   await page.screenshot({ path: path.join(SHOTS, `${name}.png`) })
 }
 
 // Barriers that axe calls serious or critical; there must be none.
 export async function accessible(page) {
-  await page.evaluate(() =>
-    Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => null))),
-  )
+  await still(page)
   await page.evaluate(axe)
   const barriers = await page.evaluate(async () => {
     const { violations } = await window.axe.run(document, { resultTypes: ['violations'] })

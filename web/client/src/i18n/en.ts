@@ -13,8 +13,6 @@ export const en = {
   search: {
     label: 'Search with a picture',
     placeholder: 'Paste a picture or its address, or drop one anywhere',
-    short: 'Picture or address',
-    go: 'Search',
     upload: 'Upload a picture',
     camera: 'Take a picture',
     random: 'Random picture',
@@ -56,9 +54,7 @@ export const en = {
     withdraw: 'Withdraw this rating',
     upload: 'Your picture',
     byUpload: 'Pictures like yours',
-    code: 'Code',
     codeHint: (bits: number, ones: number) => `Code of ${bits} bits, ${ones} of them 1`,
-    warnings: 'Good to know',
   },
 
   facts: {

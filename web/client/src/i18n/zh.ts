@@ -11,8 +11,6 @@ export const zh: Messages = {
   search: {
     label: '以图搜图',
     placeholder: '粘贴图片或图片地址，也可以把图片拖到页面上',
-    short: '图片或地址',
-    go: '检索',
     upload: '上传图片',
     camera: '拍照',
     random: '随机一张',
@@ -52,9 +50,7 @@ export const zh: Messages = {
     withdraw: '撤回这个评价',
     upload: '你的图片',
     byUpload: '与你的图片相似的图片',
-    code: '编码',
     codeHint: (bits, ones) => `${bits} 位编码，其中 ${ones} 位是 1`,
-    warnings: '提示',
   },
 
   facts: {

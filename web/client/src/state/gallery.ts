@@ -73,6 +73,11 @@ export function reload(): void {
 const wanted = computed(() => (isSearch(route.value) ? null : `${seed.value} ${label.value ?? ''}`))
 let held: string | null = null
 
+/** The library has changed: the next look at the gallery asks anew. */
+export function forgetPages(): void {
+  held = null
+}
+
 watch(
   wanted,
   (now) => {

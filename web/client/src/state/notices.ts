@@ -21,7 +21,8 @@ export function dismiss(key: number): void {
 
 export function notify(text: string, bad = false): void {
   const key = ++last
-  notices.value = [...notices.value.slice(-2), { key, text, bad }]
+  const others = notices.value.filter((notice) => notice.text !== text)
+  notices.value = [...others.slice(-2), { key, text, bad }]
   setTimeout(() => dismiss(key), bad ? 2 * SHOWN_MS : SHOWN_MS)
 }
 
