@@ -101,6 +101,11 @@ def check_finding(found: Segment, items: Items, gone: set[int]) -> None:
     assert sorted(found.taken_names(items.names)) == sorted(live)
     assert found.find_name("nobody") is None
     assert found.find_id(-1) is None and found.find_id(10**9) is None
+    asked = np.array([10**9, *items.ids[::-1], -1, *items.ids[:1]])
+    here, positions = found.find_ids(asked)
+    wanted = [(place, found.find_id(int(number))) for place, number in enumerate(asked)]
+    pairs = zip(here.tolist(), positions.tolist(), strict=True)
+    assert list(pairs) == [pair for pair in wanted if pair[1] is not None]
     assert found.find_content(b"\xff" * 32) is None
 
 

@@ -245,10 +245,12 @@ def fold(features: Features, max_distance: float = MAX_DISTANCE) -> Numbers:
     for close in _blocks(np.argwhere(np.abs(distances - limit) < _MARGIN), block):
         one, other = close.T
         distances[one, other] = _paired_cosine(features[one], features[other])
+    near = distances <= limit
+    np.fill_diagonal(near, True)  # zero features too
     leaders = np.full(len(features), -1, np.int64)
-    for number in range(len(features)):
+    crowded = near.sum(axis=1) > 1
+    leaders[~crowded] = np.flatnonzero(~crowded)
+    for number in np.flatnonzero(crowded).tolist():
         if leaders[number] < 0:
-            near = (distances[number] <= limit) & (leaders < 0)
-            near[number] = True  # itself, zero features too
-            leaders[near] = number
+            leaders[near[number] & (leaders < 0)] = number
     return leaders

@@ -12,7 +12,8 @@ from .base import Hits, SearchOptions
 from .bucket import BucketIndex
 from .duplicates import fold
 
-_AHEAD = 4  # times the hits wanted: what is fetched at first, and by what it grows
+_SPARE = 4  # of so many hits one more is fetched at first: most sets have few near-copies
+_GROWTH = 4  # times as many, if that was not enough
 
 
 def search_folded(
@@ -30,14 +31,14 @@ def search_folded(
         The hits, and (k,) how many near-copies were met of each. Fewer hits than wanted
         mean that all candidates were looked at.
     """
-    asked = options.top
+    asked = options.top + options.top // _SPARE + _SPARE
     while True:
-        asked *= _AHEAD
         [found] = index.search(code[None], feature[None], replace(options, top=asked))
         leaders = fold(index.stored(found.ids)[1])
         kept, counts = np.unique(leaders, return_counts=True)
         if len(kept) >= options.top or len(found.ids) < asked:
             break
+        asked *= _GROWTH
     best = kept[: options.top]
     hits = replace(
         found,

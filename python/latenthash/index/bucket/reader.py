@@ -127,17 +127,17 @@ class BucketIndex(Closing):
         """
         codes = np.empty((len(ids), width(self.bits)), np.uint8)
         features = np.empty((len(ids), self.dim), np.float32)
-        for number, (segment, position) in enumerate(map(self._find, ids.tolist())):
-            at = np.array([position])
-            codes[number] = segment.codes(at)[0]
-            features[number] = segment.restored(segment.rows[at])[0]
-        return codes, features
-
-    def _find(self, number: int) -> tuple[Segment, int]:
+        missing = np.ones(len(ids), dtype=bool)
         for segment in self.generation.segments:
-            if (position := segment.find_id(number)) is not None:
-                return segment, position
-        raise DataError(f"{self.folder}: no image with id {number}", "it may have been removed")
+            here, positions = segment.find_ids(ids)
+            codes[here] = segment.codes(positions)
+            features[here] = segment.restored(segment.rows[positions])
+            missing[here] = False
+        if missing.any():
+            number = ids[missing.argmax()]
+            problem = f"{self.folder}: no image with id {number}"
+            raise DataError(problem, "it may have been removed")
+        return codes, features
 
     def find_name(self, name: str) -> int | None:
         """Id of the image with this name; of the newest if there are more."""

@@ -199,6 +199,13 @@ class Segment:
         """Position of the live image with this id."""
         return self._first_live(int(np.searchsorted(self.ids, number)), number)
 
+    def find_ids(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(M,) places in `ids` of those that live images here have, and (M,) their positions."""
+        at = np.minimum(np.searchsorted(self.ids, ids), self.images - 1)
+        found = (self.ids[at] == ids) & np.isin(at, self._dead, invert=True)
+        here = np.flatnonzero(found)
+        return here, at[here]
+
     def _first_live(self, at: int, number: int) -> int | None:
         if at == self.images or self.ids[at] != number or (self._dead == at).any():
             return None
