@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_library import PER_CLASS, TOKEN, Server, picture, server
+from web_library import (
+    PER_CLASS,
+    ROOT,
+    TOKEN,
+    Server,
+    await_ready,
+    environment,
+    free_port,
+    picture,
+    server,
+)
 
 ALL = 2 * PER_CLASS
 BEARER = f"Bearer {TOKEN}"
@@ -200,12 +212,29 @@ def test_a_worker_that_is_killed_comes_back(built: Path, tmp_path: Path) -> None
         assert running.json("/api/v1/stats")["images"] == ALL + 1
 
 
+def test_uvicorn_serves_it_too(running: Server, built: Path) -> None:
+    """On the same index and catalogue; one of many servers that speak ASGI."""
+    pytest.importorskip("uvicorn")
+    port, data = free_port(), running.log.with_suffix("")
+    command = [sys.executable, "-m", "uvicorn", "latenthash_web.asgi:application",
+               "--port", str(port), "--lifespan", "off"]  # fmt: skip
+    settings = {**os.environ, **environment(built / "index", data)}
+    log = data.with_name("uvicorn.log")
+    with log.open("wb") as file, subprocess.Popen(
+        command, cwd=ROOT / "web/server", env=settings, stdout=file, stderr=file
+    ) as process:  # fmt: skip
+        try:
+            other = Server(process, port, log)
+            await_ready(other)
+            assert other.json("/api/v1/search", {"id": 1, "top": 1})["hits"][0]["id"] == 1
+            assert other.send("/api/v1/search/upload", picture(3))[0] == 200
+            assert other.send("/api/v1/uploads", b"no picture")[0] == 415
+            assert other.open("/")[0] == 200
+        finally:
+            process.kill()
+
+
 def test_an_index_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from web_library import ROOT
-
     command = [sys.executable, str(ROOT / "tools/serve.py"), "--index", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2

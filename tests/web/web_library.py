@@ -205,7 +205,7 @@ def server(index: Path, data: Path, *options: str, **more: str) -> Iterator[Serv
     ) as process:  # fmt: skip
         running = Server(process, port, log)
         try:
-            _await(running)
+            await_ready(running)
             yield running
         finally:
             process.send_signal(signal.SIGINT)  # at once, not when all is answered
@@ -215,7 +215,8 @@ def server(index: Path, data: Path, *options: str, **more: str) -> Iterator[Serv
                 process.kill()
 
 
-def _await(running: Server) -> None:
+def await_ready(running: Server) -> None:
+    """Wait until a server answers."""
     for _ in range(600):
         assert running.process.poll() is None, running.log.read_text()
         try:

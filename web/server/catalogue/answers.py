@@ -9,9 +9,11 @@ from . import services
 from .errors import not_found
 from .models import Image
 
+_COLUMNS = ("number", "name", "label", "label_name", "width", "height", "in_library")
 
-def image_json(row: Image) -> dict[str, Any]:
-    """An image of the catalogue."""
+
+def image_json(row: Any) -> dict[str, Any]:
+    """An image of the catalogue; its row, or a tuple of these columns."""
     return {
         "id": row.number,
         "name": row.name,
@@ -25,9 +27,15 @@ def image_json(row: Image) -> dict[str, Any]:
     }
 
 
-def rows_of(numbers: Sequence[int]) -> list[Image]:
+def _shown(numbers: Sequence[int]) -> dict[int, Any]:
+    """What is shown of images, by number; tuples, made in half the time of model objects."""
+    rows = Image.objects.filter(pk__in=numbers).values_list(*_COLUMNS, named=True)
+    return {row.number: row for row in rows}
+
+
+def rows_of(numbers: Sequence[int]) -> list[Any]:
     """Rows in the order of the numbers; an image that went meanwhile is left out."""
-    rows = Image.objects.in_bulk(list(numbers))
+    rows = _shown(numbers)
     return [rows[number] for number in numbers if number in rows]
 
 
@@ -61,7 +69,7 @@ def answer_json(found: services.Found, query: dict[str, Any]) -> dict[str, Any]:
 
 def hits_json(found: services.Found) -> list[dict[str, Any]]:
     """Hits, best first."""
-    rows = Image.objects.in_bulk(found.ids)
+    rows = _shown(found.ids)
     columns = zip(
         found.ids,
         found.hamming,

@@ -14,7 +14,7 @@ import numpy as np
 from latenthash.distances import METRICS
 from latenthash.feedback import Votes, move_feature, vote
 from latenthash.hamming import distances as hamming_distances
-from latenthash.hamming import to_text
+from latenthash.hamming import to_text, unpack
 from latenthash.index import Filter, Hits, SearchOptions
 from latenthash.index.bucket.eligible import eligible
 from latenthash.index.folding import search_folded
@@ -165,7 +165,9 @@ class Searching(Contents):
         return result
 
     def _codes(self, ids: Any) -> list[str]:
-        return [to_text(code, self.index.bits) for code in self._packed(ids)]
+        """Codes of images by id as 0 and 1, all at once: a hundred of them are usual."""
+        rows = unpack(self._packed(ids), self.index.bits).astype(np.uint8) + ord("0")
+        return [row.tobytes().decode() for row in rows]
 
     def _nearer(self, code: Any, wanted: Filter | None) -> Any:
         """(bits + 1,) at d: 1 + the images that pass the filter with a distance below d."""
