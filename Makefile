@@ -16,7 +16,7 @@ SETUP_INPUTS += again
 endif
 endif
 
-.PHONY: help setup demo demo-photos reproduce test test-all lint proto clean again
+.PHONY: help setup demo demo-photos serve reproduce test test-all lint proto clean again
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -35,6 +35,11 @@ demo-photos: .venv/ready  ## search photos without labels or training: IMAGES=DI
 	@scripts/get_models.sh efficientnet_lite0
 	@$(if $(IMAGES),,scripts/01_get_data.sh stamps)
 	@$(VENV)/python tools/demo_photos.py $(if $(IMAGES),--images "$(IMAGES)")
+
+serve: .venv/ready  ## browse and search in the browser: INDEX=DIR, or the one built last
+	@scripts/build_page.sh
+	@$(if $(INDEX),,[ -f run/latest-index ] || $(MAKE) --no-print-directory demo)
+	@$(VENV)/python tools/serve.py $(if $(INDEX),--index "$(INDEX)")
 
 reproduce: .venv/ready  ## measure everything, write docs/results.md: CIFAR-10 or IMAGES=DIR, SUBSET=N
 	@scripts/get_models.sh efficientnet_lite0
@@ -66,5 +71,6 @@ proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 		latenthash/proto/caffe.proto
 
 clean:  ## remove what make made here; keeps your data and the Caffe in the cache
+	@rm -rf web/client/{dist,node_modules} tests/browser/node_modules
 	@rm -rf .venv demo demo-photos build dist python/*.egg-info python/latenthash/kernels/*.so .hypothesis .*_cache
 	@find $(wildcard python tools tests benchmarks) -name __pycache__ -prune -exec rm -rf {} +

@@ -119,5 +119,6 @@ system_packages
 virtual_environment
 pytorch
 caffe
+scripts/build_page.sh
 touch .venv/ready
 say "set-up is complete after $((SECONDS / 60)) min $((SECONDS % 60)) s"
