@@ -22,6 +22,8 @@ built() {
 
 case ${1:-} in
   -h | --help) usage; exit ;;
+  '') ;;
+  *) say "error: unknown argument $1; see scripts/build_page.sh --help" >&2; exit 2 ;;
 esac
 if built; then
   exit
