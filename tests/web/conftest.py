@@ -15,8 +15,6 @@ sys.path[:0] = [str(ROOT / "web/server"), str(Path(__file__).parent)]
 
 import web_library  # noqa: E402  (it lies in this folder)
 
-django = pytest.importorskip("django", reason="pip install '.[web]'")
-
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,6 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Django set up in this process, its tables made."""
+    django = pytest.importorskip("django", reason="pip install '.[web]'")
     data = tmp_path_factory.mktemp("data")
     os.environ.update(web_library.environment(built / "index", data))
     django.setup()
