@@ -74,11 +74,12 @@ def environment(index: Path, data: Path, **more: str) -> dict[str, str]:
 @contextmanager
 def serving(built: Path, folder: Path) -> Iterator[Site]:
     """This process serves a copy of the index, from an empty catalogue."""
+    from django.conf import settings
+    from django.test import override_settings
+
     from catalogue import services
     from catalogue.models import Feedback, State
     from catalogue.models import Image as Row
-    from django.conf import settings
-    from django.test import override_settings
 
     index, data = folder / "index", folder / "data"
     shutil.copytree(built / "index", index)

@@ -52,10 +52,11 @@ def prepare(options: Options) -> int:
     import django
 
     django.setup()
-    from catalogue.services import open_library
-    from catalogue.sync import synchronise
     from django.core.management import call_command
     from django.db import connections
+
+    from catalogue.services import open_library
+    from catalogue.sync import synchronise
 
     call_command("migrate", verbosity=0, interactive=False)
     images = len(synchronise().index)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from django.urls import path, re_path
+
 from catalogue.api import api
 from catalogue.page import page
-from django.urls import path, re_path
 
 handler404 = "catalogue.middleware.not_found"
 handler400 = "catalogue.middleware.bad_request"
