@@ -14,7 +14,9 @@ Installs what is missing: system packages (apt-get, as root or through sudo), a
 virtual environment in .venv with pinned Python packages, PyTorch for CPUs where
 it can be had, and Caffe, built once
 into ~/.cache/latenthash (see scripts/build_caffe.sh --help). Running it again is
-harmless and quick. LATENTHASH_CAFFE=PREFIX uses a Caffe that you built yourself.
+harmless and quick. LATENTHASH_CAFFE=PREFIX uses a Caffe that you built yourself,
+TORCH=cuda PyPI's PyTorch for NVIDIA's GPUs (several GB), EXTRAS=web,hash other
+optional parts of pyproject.toml than those that the tests want.
 EOF
 }
 
@@ -87,14 +89,19 @@ virtual_environment() {
   venv_fits || "$PYTHON" -m venv --clear .venv
   say "installing Python packages into .venv: about a minute the first time"
   $VENV_PYTHON -m pip install -q --disable-pip-version-check \
-    -c scripts/constraints.txt -e '.[test,lint,caffe,baselines,web]'
+    -c scripts/constraints.txt -e ".[${EXTRAS:-test,lint,caffe,baselines,web}]"
 }
 
-# PyPI's build for Linux would bring several GB of CUDA along.
+# PyPI's build for Linux brings several GB of CUDA along.
 pytorch() {
   local version=2.13.0
   local installed="from importlib.metadata import version; print(version('torch').split('+')[0])"
   [ "$($VENV_PYTHON -c "$installed" 2>/dev/null)" != $version ] || return 0
+  if [ "${TORCH:-cpu}" = cuda ]; then
+    $VENV_PYTHON -m pip install -q --disable-pip-version-check \
+      -c scripts/constraints.txt "torch==$version"
+    return
+  fi
   $VENV_PYTHON -m pip install -q --disable-pip-version-check --retries 1 \
     -c scripts/constraints.txt \
     --extra-index-url https://download.pytorch.org/whl/cpu "torch==$version+cpu" ||
