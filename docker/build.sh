@@ -18,13 +18,15 @@ Sets this tree up on a bare Debian 12, as root, the way an image holds it: Pytho
   BACKEND=cuda         for NVIDIA's GPUs, Turing and later, too
   BACKEND=cuda-legacy  Caffe with CUDA 10.2 and cuDNN 7, for Kepler to Volta; PyTorch for CPUs
   CUDA_ARCH=LIST       the GPUs that Caffe is compiled for, as '75;90'
-  EXTRAS=web,hash      optional parts, of pyproject.toml
+  EXTRAS=web,hash      optional parts of pyproject.toml
+  CAFFE_TO=/opt/caffe  where Caffe goes
 EOT
 }
 
 case ${1:-} in
   -h | --help) usage; exit ;;
 esac
+CAFFE_TO=${CAFFE_TO:-/opt/caffe}
 POINTER=.venv/caffe-prefix-cuda
 case $BACKEND in
   cpu) POINTER=.venv/caffe-prefix ;;
@@ -45,8 +47,8 @@ case $BACKEND in
 esac
 
 # Set-up leaves Caffe alone where one is named: which one is built, is said here.
-LATENTHASH_CAFFE=/opt/caffe TORCH=$TORCH EXTRAS=${EXTRAS:-web,hash} scripts/setup.sh
+LATENTHASH_CAFFE=$CAFFE_TO TORCH=$TORCH EXTRAS=${EXTRAS:-web,hash} scripts/setup.sh
 scripts/build_caffe.sh "${OPTIONS[@]}"
-rm -rf /opt/caffe
-cp -a "$(cat $POINTER)" /opt/caffe
-docker/runtime_packages.sh /opt/caffe >/opt/caffe/share/packages.txt
+rm -rf "$CAFFE_TO"
+cp -a "$(cat $POINTER)" "$CAFFE_TO"
+docker/runtime_packages.sh "$CAFFE_TO" >"$CAFFE_TO/share/packages.txt"

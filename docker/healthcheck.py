@@ -11,16 +11,16 @@ def served_name() -> str:
     return names[0].lstrip(".*") if names and names[0] != "*" else "localhost"
 
 
-def main() -> int:
-    """Ask /healthz; the port may be given as the argument."""
+def main() -> str | None:
+    """Ask /healthz; what is wrong, if anything. The port may be given as the argument."""
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/healthz", headers={"Host": served_name()})
-        return int(connection.getresponse().status != 200)
+        status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        print(error, file=sys.stderr)
-        return 1
+        return str(error)
+    return None if status == 200 else f"/healthz answers {status}"
 
 
 if __name__ == "__main__":

@@ -223,10 +223,10 @@ JOBS=$(default_jobs)
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit ;;
-    -j) JOBS=${2:-}; shift 2 || true ;;
+    -j) JOBS=${2:-}; shift; shift || true ;;
     -j*) JOBS=${1#-j}; shift ;;
     --cuda) CUDA=ON; shift ;;
-    --arch) ARCH=${2:-}; shift 2 || true ;;
+    --arch) ARCH=${2:-?}; shift; shift || true ;;
     --cudnn) CUDNN=ON; shift ;;
     *) die "unknown argument $1; see scripts/build_caffe.sh --help" ;;
   esac

@@ -28,7 +28,7 @@ def make_engine(threads: int | None = None) -> CaffeEngine:
 
 
 class CaffeEngine:
-    """Executes Caffe's files with Caffe.
+    """Executes Caffe's files with Caffe, on the CPU or on the GPU that LATENTHASH_GPU names.
 
     Args:
         threads: BLAS threads; None takes LATENTHASH_THREADS, else the free cores.

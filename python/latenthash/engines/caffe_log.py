@@ -185,7 +185,12 @@ _CAUSES: list[tuple[str, type[LatentHashError], str]] = [
         "build the LMDB and its mean again with build_lmdb.py",
     ),
     (r"File not found|Could not open|Failed to open|Couldn't open", DataError, "check the path"),
-    (r"Cannot use GPU|CPU-only", NetError, "set solver_mode: CPU in the solver"),
+    (
+        r"Cannot use GPU|CPU-only",
+        EngineError,
+        "unset LATENTHASH_GPU, or build Caffe with scripts/build_caffe.sh --cuda",
+    ),
+    (r"cudaSuccess|CUBLAS_|CURAND_", EngineError, "look at the GPU with nvidia-smi"),
     (r"label_value|label < |label >= ", DataError, "labels must be below the classes of the net"),
 ]
 

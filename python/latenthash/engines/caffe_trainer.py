@@ -2,7 +2,7 @@
 
     python caffe_trainer.py PYCAFFE_FOLDER PARENT_ID SOLVER WEIGHTS STATE
 
-WEIGHTS and STATE may be empty. The solver is Caffe's own; this script does what the
+WEIGHTS and STATE may be empty; LATENTHASH_GPU may name a GPU by its number. The solver is Caffe's own; this script does what the
 `caffe train` tool does, because that tool ignores -weights in some of Caffe's forks.
 SIGINT, or the end of the parent, makes it write a snapshot before the next iteration
 and end with code STOPPED. The log goes to stderr.
@@ -28,7 +28,11 @@ def main(pycaffe: str, parent: int, solver_file: str, weights: str, state: str) 
     sys.path[0] = pycaffe  # instead of this script's own folder
     import _caffe
 
-    _caffe.set_mode_cpu()
+    if gpu := os.environ.get("LATENTHASH_GPU"):
+        _caffe.set_device(int(gpu))
+        _caffe.set_mode_gpu()
+    else:
+        _caffe.set_mode_cpu()
     solver = _caffe.get_solver(solver_file)
     if weights:
         solver.net.copy_from(weights)

@@ -9,11 +9,13 @@ Requests and replies are pickles, arrays follow as raw bytes:
     ("load", prototxt, weights)  ->  ("loaded", input blob's shape, {blob: shape})
     ("forward", shape, blobs) + batch  ->  ("outputs", [shape, ...]) + arrays
     ("quit",)
+LATENTHASH_GPU may name a GPU by its number, for a Caffe that is built for it.
 Whatever Python can catch is answered with ("error", message); the rest kills the child.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import socket
@@ -38,6 +40,9 @@ def main(descriptor: int, pycaffe: str) -> None:
 def _serve(stream: Any) -> None:
     import _caffe  # aborts or raises only here, where the parent can be told
 
+    if gpu := os.environ.get("LATENTHASH_GPU"):
+        _caffe.set_device(int(gpu))
+        _caffe.set_mode_gpu()
     net: _Net | None = None
     reply: tuple[Any, ...]
     arrays: list[Any]

@@ -61,7 +61,7 @@ def write_effective(plan: Plan, prefix: Path, seed: int) -> Path:
     literals["display"] = str(_display(plan.settings))
     if plan.settings.HasField("solver_mode") and plan.settings.solver_mode == SolverParameter.GPU:
         logger.warning(
-            "%s asks for a GPU: Caffe here is built for the CPU, PyTorch takes one if it is there",
+            "%s asks for a GPU: Caffe takes the one that LATENTHASH_GPU names, PyTorch any",
             plan.solver,
         )
     literals["solver_mode"] = "CPU"
