@@ -16,9 +16,10 @@ needed() {
 }
 
 NAMES=$(needed)
+KNOWN=$(ldconfig -p)
 FILES=()
 for NAME in $NAMES; do
-  FILE=$(ldconfig -p | awk -v name="$NAME" '$1 == name { print $NF; exit }')
+  FILE=$(awk -v name="$NAME" '$1 == name { print $NF; exit }' <<<"$KNOWN")
   [ -n "$FILE" ] || { printf 'error: no %s on this system\n' "$NAME" >&2; exit 1; }
   # By its name alone: packages say /lib where the file is seen in /usr/lib.
   FILES+=("*/$(basename "$(realpath "$FILE")")")
