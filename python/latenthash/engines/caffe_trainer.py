@@ -2,8 +2,9 @@
 
     python caffe_trainer.py PYCAFFE_FOLDER PARENT_ID SOLVER WEIGHTS STATE
 
-WEIGHTS and STATE may be empty; LATENTHASH_GPU may name a GPU by its number. The solver is Caffe's own; this script does what the
-`caffe train` tool does, because that tool ignores -weights in some of Caffe's forks.
+WEIGHTS and STATE may be empty; LATENTHASH_GPU may name a GPU by its number. The solver is
+Caffe's own; this script does what the `caffe train` tool does, because that tool ignores
+-weights in some of Caffe's forks.
 SIGINT, or the end of the parent, makes it write a snapshot before the next iteration
 and end with code STOPPED. The log goes to stderr.
 """
