@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from ..errors import DataError
+from ..manifest import read_manifest
 from ..sources import Sample
 
+STAGE = "build_lmdb"
+MANIFEST = "dataset.json"
 Pixels = NDArray[np.uint8]
 _COLOURS = ("brightness", "contrast", "saturation")
 _CHANGES = (*_COLOURS, "zoom")
@@ -100,6 +104,16 @@ class Augment:
     def to_json(self, seed: int) -> dict[str, Any]:
         """For the manifest."""
         return {**asdict(self), "seed": seed}
+
+
+def copies_in(folder: Path) -> int:
+    """Copies of each training image in a folder that `build_lmdb` wrote; 0 in any other.
+
+    An epoch is a pass over the images: one pass over N copies as well is 1 + N epochs.
+    """
+    path = folder / MANIFEST
+    augment = read_manifest(path, STAGE)["augment"] if path.exists() else None
+    return 0 if augment is None else int(augment["copies"])
 
 
 def augment_of(changes: Sequence[str] | None, copies: int | None = None) -> Augment | None:
