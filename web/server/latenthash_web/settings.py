@@ -48,6 +48,7 @@ UPLOAD_SECONDS = 3600
 FETCH = _text("FETCH", "1") != "0"
 FETCH_NETWORKS = _words("FETCH_NETWORKS")  # private networks that may be fetched from
 FETCH_SECONDS = 10
+BATCH = max(1, _number("BATCH", 1))  # pictures that the network takes at once
 BODY_SECONDS = _number("BODY_SECONDS", 30)
 PRESIGN = _text("S3_PRESIGN") == "1"
 
