@@ -111,6 +111,14 @@ def test_an_added_picture_is_found_at_once(client: Any, library: Site) -> None:
     assert upload(client, IMAGES, known, headers=BEARER).json()["id"] == 3
 
 
+def test_what_a_killed_addition_left_is_no_obstacle(client: Any, library: Site) -> None:
+    left = library.data / "adding/added.h5"
+    left.parent.mkdir()
+    left.write_bytes(b"half a file")
+    assert upload(client, IMAGES, picture(7), headers=BEARER).status_code == 201
+    assert not left.parent.exists()
+
+
 def test_what_was_added_bears_no_metadata(client: Any) -> None:
     from io import BytesIO
 
@@ -367,6 +375,29 @@ def test_headers_are_on_every_answer(client: Any) -> None:
         assert "unsafe" not in response["Content-Security-Policy"]
         assert "Set-Cookie" not in response
         assert int(response["Content-Length"]) == len(response.content)
+
+
+def test_answers_without_a_body_announce_none(client: Any) -> None:
+    tag = client.get("/thumbnails/3.jpg")["ETag"]
+    unchanged = client.get("/thumbnails/3.jpg", headers={"If-None-Match": tag})
+    removed = client.delete(f"{IMAGES}/3", headers=BEARER)
+    for response, status in ((unchanged, 304), (removed, 204)):
+        assert response.status_code == status
+        assert "Content-Length" not in response
+        assert response["X-Content-Type-Options"] == "nosniff"
+
+
+def test_files_of_the_page_are_for_no_other_site(client: Any) -> None:
+    elsewhere = {"Origin": "https://evil.example"}
+    response = client.get("/static/ninja/swagger-ui-init.js", headers=elsewhere)
+    try:
+        assert response.status_code == 200
+        assert "Access-Control-Allow-Origin" not in response
+        assert response["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in response["Content-Security-Policy"]
+    finally:
+        response.close()
 
 
 def test_only_the_services_import_the_library() -> None:
