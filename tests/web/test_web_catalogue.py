@@ -237,6 +237,8 @@ def test_feedback_is_kept_changed_and_taken_back(client: Any) -> None:
     items = client.get("/api/v1/feedback/export?format=json").json()["items"]
     told = {(item["query"].split(":")[0], item["hit"], item["verdict"]) for item in items}
     assert told == {("id", 1, 1), ("id", 25, -1), ("sha256", 30, 1), ("sha256", 2, 1)}
+    first = client.get(f"{IMAGES}/0").json()["name"]
+    assert {item["query_name"] for item in items} == {first, ""}
     lines = client.get("/api/v1/feedback/export").content.decode().splitlines()
     names = {number: client.get(f"{IMAGES}/{number}").json()["name"] for number in (0, 1, 2, 30)}
     assert lines == sorted(
