@@ -86,6 +86,9 @@ test('a click finds similar pictures; back and forward keep the place', () =>
     const shown = await names(page)
     assert.deepEqual(shown, answer.hits.slice(0, shown.length).map(({ name }) => name))
     assert.equal(await page.locator('#pictures ul').getAttribute('aria-label'), 'Results')
+    const full = await page.locator('.band > a').getAttribute('href')
+    assert.equal(full, `/images/${id}`)
+    assert.equal((await fetch(PAGE + full)).headers.get('Content-Type'), 'image/png')
     const facts = (await page.locator('.facts').innerText()).replace(/\s+/g, ' ')
     const { radius, buckets, candidates } = answer.certificate
     assert.match(
