@@ -345,6 +345,29 @@ def test_rates_are_limited(client: Any) -> None:
         assert other.status_code != 429
 
 
+@pytest.mark.parametrize(
+    ("direct", "told", "counted"),
+    [
+        ("10.9.9.9", "1.2.3.4", "10.9.9.9"),  # no proxy of ours: it may say what it likes
+        ("10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),  # what the client claims comes first
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
+        ("10.0.0.1", "10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", " , ", "10.0.0.1"),
+    ],
+)
+def test_who_is_counted_behind_proxies(site: None, direct: str, told: str, counted: str) -> None:
+    from django.test import RequestFactory, override_settings
+
+    from catalogue.api.common import client_of
+
+    request = RequestFactory().get("/", REMOTE_ADDR=direct, headers={"X-Forwarded-For": told})
+    with override_settings(PROXIES=["10.0.0.1", "10.0.0.2"]):
+        assert client_of(request) == counted
+    assert client_of(request) == direct
+
+
 def test_the_page_is_served_or_says_how_to_build_it(client: Any, tmp_path: Path) -> None:
     from django.test import override_settings
 

@@ -94,16 +94,19 @@ def test_uploads_at_once_get_what_they_get_alone(library: Site) -> None:
     with override_settings(BATCH=8):
         network = services.library().network
         alone = [network.encode(query) for query in queries]
-        describe, sizes = network._described._work, []
+        describe, sizes, begins = network._described._work, [], Event()
 
         def noted(images: list[Any]) -> Any:
             sizes.append(len(images))
+            begins.set()
             return describe(images)
 
         network._described._work = noted
         with ThreadPoolExecutor(6) as pool:
             with network._computing:
-                begun = [pool.submit(network.encode, query) for query in queries]
+                begun = [pool.submit(network.encode, queries[0])]
+                assert begins.wait(60)
+                begun += [pool.submit(network.encode, query) for query in queries[1:]]
                 until_waiting(network._described, 5)
             found = [call.result(60) for call in begun]
     assert sizes == [1, 5]

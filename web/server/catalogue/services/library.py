@@ -83,18 +83,6 @@ class Library(Searching):
         return bool(removed)
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """An empty folder; a process that was killed may have left it full."""
-    folder: Path = settings.DATA / "adding"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @lru_cache(1)
 def open_library() -> Library:
     """The library of this process."""
@@ -115,3 +103,15 @@ def warm() -> None:
         open_library().network.load()
     except Problem:
         logger.warning("pictures cannot be searched with; images of the library can")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty folder; a process that was killed may have left it full."""
+    folder: Path = settings.DATA / "adding"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
