@@ -193,7 +193,7 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     database, queries = read(demo / "database.h5"), read(demo / "queries.h5")
     draw_network(PICTURES / "network.png")
-    draw_codes(database, demo / "images", PICTURES / "codes.png")
+    draw_codes(queries, demo / "images", PICTURES / "codes.png")
     draw_distances(database, queries, PICTURES / "distances.png")
     draw_search(database, queries, demo / "images", PICTURES / "search.png")
     shutil.copyfile(demo / "training.png", PICTURES / "training.png")
