@@ -109,3 +109,14 @@ def test_commands_of_a_page(page: Path, world: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.language in {*SHELL, "python"} and not block.needs:
             check(block, tree)
+
+
+def test_the_pictures_of_the_method_are_drawn_from_the_demo(world: Path, tmp_path: Path) -> None:
+    tree = copy(world, tmp_path / "project")
+    drawn = run(["scripts/build_docs.sh", "--pictures"], tree)
+    assert drawn.returncode == 0, drawn.stdout
+    shipped = sorted((ROOT / "docs/images/method").glob("*.png"))
+    assert shipped
+    for picture in shipped:
+        with Image.open(picture) as old, Image.open(tree / picture.relative_to(ROOT)) as new:
+            assert new.size == old.size
