@@ -52,7 +52,7 @@ def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProces
     )
 
 
-def test_the_version_is_the_same_everywhere(tmp_path: Path) -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     stated = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
     newest = re.search(r"^## (\S+?),? ", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert stated and newest
