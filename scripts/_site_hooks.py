@@ -40,12 +40,12 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         target = (folder / unquote(found[1])).resolve()
         if ":" in found[1] or not (target.is_file() and target.is_relative_to(ROOT)):
             return found[0]  # an address, or what MkDocs shall complain of
-        return posixpath.relpath(on_site(target, config, files), place) + (found[2] or "")
+        return posixpath.relpath(place_on_site(target, config, files), place) + (found[2] or "")
 
     return _TARGET.sub(relink, markdown)
 
 
-def on_site(target: Path, config: MkDocsConfig, files: Files) -> str:
+def place_on_site(target: Path, config: MkDocsConfig, files: Files) -> str:
     """A file's place on the site, where it is put if it is not there yet."""
     if target.is_relative_to(DOCS):
         return target.relative_to(DOCS).as_posix()
