@@ -16,7 +16,7 @@ SETUP_INPUTS += again
 endif
 endif
 
-.PHONY: help setup demo demo-photos serve reproduce test test-all lint proto clean again
+.PHONY: help setup demo demo-photos serve reproduce test test-all lint docs proto clean again
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -65,6 +65,9 @@ lint: .venv/ready  ## check style, types, layers and shell scripts
 	@$(VENV)/lint-imports
 	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 
+docs: .venv/ready  ## build the documentation into site/, strictly
+	@scripts/build_docs.sh
+
 proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 	@$(VENV)/python -m pip install -q --disable-pip-version-check -e '.[proto]'
 	@cd python && ../$(VENV)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. \
@@ -72,5 +75,5 @@ proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 
 clean:  ## remove what make made here; keeps your data and the Caffe in the cache
 	@rm -rf web/client/{dist,node_modules} tests/browser/node_modules
-	@rm -rf .venv demo demo-photos build dist python/*.egg-info python/latenthash/kernels/*.so .hypothesis .*_cache
+	@rm -rf .venv demo demo-photos site build dist python/*.egg-info python/latenthash/kernels/*.so .hypothesis .*_cache
 	@find $(wildcard python tools tests benchmarks) -name __pycache__ -prune -exec rm -rf {} +

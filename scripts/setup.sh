@@ -89,7 +89,7 @@ virtual_environment() {
   venv_fits || "$PYTHON" -m venv --clear .venv
   say "installing Python packages into .venv: about a minute the first time"
   $VENV_PYTHON -m pip install -q --disable-pip-version-check \
-    -c scripts/constraints.txt -e ".[${EXTRAS:-test,lint,caffe,baselines,web}]"
+    -c scripts/constraints.txt -e ".[${EXTRAS:-test,lint,caffe,baselines,web,docs}]"
 }
 
 # PyPI's build for Linux brings several GB of CUDA along.

@@ -1,4 +1,4 @@
-"""Copies of training images in other colours, in LMDBs that every engine reads."""
+"""Copies of training images, cut and coloured otherwise, in LMDBs that every engine reads."""
 
 from __future__ import annotations
 
@@ -87,6 +87,45 @@ def test_the_middle_changes_nothing() -> None:
     assert np.array_equal(COLOUR.change(pixels, Fixed(0, 0, 0)), pixels)
 
 
+def ramps(height: int, width: int) -> NDArray[np.uint8]:
+    """Blue grows to the right, green downwards: a cut tells where it was."""
+    image = np.zeros((height, width, 3), dtype=np.uint8)
+    image[..., 0] = 255 * np.arange(width) / width
+    image[..., 1] = 255 * np.arange(height)[:, None] / height
+    return image
+
+
+def cut_of(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle (x, y) and size (width, height) of a cut of `ramps`, in shares of the image."""
+    inner = pixels[8:-8, 8:-8].astype(float) / 255  # the filter's reach
+    slopes = np.array([np.diff(inner[..., 0].mean(0)).mean() * pixels.shape[1],
+                       np.diff(inner[..., 1].mean(1)).mean() * pixels.shape[0]])  # fmt: skip
+    return inner[..., :2].mean((0, 1)), slopes
+
+
+def test_a_zoom_cuts_somewhere_within_and_fills_the_frame() -> None:
+    image, random = ramps(96, 128), np.random.default_rng(3)
+    cuts = [cut_of(Augment(zoom=0.6).change(image, random)) for _ in range(300)]
+    middles, sizes = (np.stack(part) for part in zip(*cuts, strict=True))
+    areas, ratios = sizes.prod(1), sizes[:, 0] / sizes[:, 1]
+    assert (middles - sizes / 2).min() > -0.02 and (middles + sizes / 2).max() < 1.02
+    assert 0.37 < areas.min() < 0.45 and 0.9 < areas.max() < 1.02
+    assert 0.72 < ratios.min() < 0.8 and 1.25 < ratios.max() < 1.38
+    assert np.abs(middles.mean(0) - 0.5).max() < 0.03 and middles.std(0).min() > 0.05
+
+
+def test_a_zoom_leaves_the_colours_as_they_would_be() -> None:
+    gray = np.full((9, 7, 1), 100, dtype=np.uint8)
+    assert np.array_equal(Augment(zoom=0.9).change(gray, np.random.default_rng(0)), gray)
+    flat = np.full((9, 7, 3), (10, 100, 200), dtype=np.uint8)
+    for seed in range(5):
+        both, colours = (
+            augment.change(flat, np.random.default_rng(seed))
+            for augment in (Augment(0.3, 0.3, 0.3, zoom=0.5), COLOUR)
+        )
+        assert np.array_equal(both, colours)
+
+
 def test_copies_come_after_the_images_each_round_in_its_own_order() -> None:
     samples = [Sample(str(n), n % 3, path=f"{n}.png") for n in range(40)]
     found = with_copies(samples, Augment(0.1, copies=2), seed=4)
@@ -141,7 +180,7 @@ def test_the_lmdb_holds_images_and_copies(source: Path, tmp_path: Path, encode: 
                 assert np.array_equal(pixels, decode(source / key[9:]).transpose(2, 0, 1))
     manifest = read_manifest(out / "dataset.json", "build_lmdb")
     assert manifest["augment"] == {
-        "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "copies": 2, "seed": 0,
+        "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "zoom": 0.0, "copies": 2, "seed": 0,
     }  # fmt: skip
     assert manifest["images"] == {"train": 18, "val": 6}
 
@@ -202,6 +241,7 @@ def test_a_bad_image_is_listed_once(source: Path, tmp_path: Path) -> None:
         ({"brightness": 1.5}, "brightness 1.5 - give 0 to 1"),
         ({"contrast": -0.1}, "contrast -0.1"),
         ({"saturation": float("nan")}, "saturation nan"),
+        ({"zoom": 1}, "zoom 1 - give 0 to 0.95"),
         ({}, "copies without a change"),
         ({"brightness": 0.1, "copies": 0}, "0 copies"),
     ],
@@ -219,9 +259,10 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_tool_takes_all_or_some_changes(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for options, augment in (
-        (["colour=0.2", "--copies", "3"], Augment(0.2, 0.2, 0.2, 3)),
+        (["colour=0.2", "--copies", "3"], Augment(0.2, 0.2, 0.2, copies=3)),
         (["contrast=0.1", "saturation=0.4"], Augment(0, 0.1, 0.4)),
         (["colour=0.2", "brightness=0"], Augment(0, 0.2, 0.2)),
+        (["zoom=0.5", "colour=0.1"], Augment(0.1, 0.1, 0.1, zoom=0.5)),
     ):
         done = run(source, out, "--seed", 2, "--json", "--augment", *options)
         assert done.returncode == 0, done.stderr

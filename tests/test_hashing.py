@@ -216,6 +216,24 @@ def test_labels_help_on_images_that_were_not_learned_from(method: str, bits: int
     assert found[method] > max(found["pca"], found["lsh"]) + 0.1
 
 
+def test_latent_bits_are_sides_of_planes_that_need_not_pass_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    labels = (np.arange(600) % 10 == 0).astype(int)  # the mean is near the larger class
+    features = rng.normal(size=(600, 5)) + 4 * labels[:, None]
+    function = learn(features, HashSettings("latent", 3), labels)
+    assert function.offset is not None and np.abs(function.offset).min() > 0
+    found = unpack(function.encode(features), 3)
+    for row in range(0, 600, 7):
+        centred = features[row].astype(np.float64) - function.mean
+        for bit, (plane, offset) in enumerate(
+            zip(function.projection, function.offset, strict=True)
+        ):
+            assert found[row, bit] == (plane @ centred + offset >= 0)
+    rare, common = found[labels == 1], found[labels == 0]
+    assert (rare.mean(axis=0).round() != common.mean(axis=0).round()).all()
+    assert np.abs(rare.mean(axis=0) - common.mean(axis=0)).min() > 0.95
+
+
 def test_itq_cca_spreads_few_directions_over_many_bits() -> None:
     features, labels = classed()
     few, many = (learn(features, HashSettings("itq-cca", bits), labels) for bits in (3, 40))
@@ -382,7 +400,12 @@ def test_damaged_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
         file["codes"] = [1]
     with pytest.raises(DataError, match="is no hash function"):
         read_hash(path)
-    for method, array in (("pca", "mean"), ("sh", "phase"), ("ksh", "anchors")):
+    for method, array in (
+        ("pca", "mean"),
+        ("sh", "phase"),
+        ("ksh", "anchors"),
+        ("latent", "offset"),
+    ):
         features, labels = classed()
         write_hash(learn(features, HashSettings(method, 11), labels), path)
         with h5py.File(path, "r+") as file:
@@ -412,7 +435,7 @@ def test_as_many_images_as_are_needed_are_enough() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(DataError, match="choose one of itq, pca, lsh, sh, itq-cca, ksh"):
+    with pytest.raises(DataError, match="choose one of itq, pca, lsh, sh, latent, itq-cca, ksh"):
         HashSettings("agh", 8)
     for bits in (0, 1025):
         with pytest.raises(DataError, match="1 to 1024"):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bad_images import photo
+from latenthash.dataset import Augment, build_lmdb
 from latenthash.lmdb_store import DatumWriter
 from latenthash.netdef import load_netdef
 from latenthash.proto import read_solver
@@ -86,6 +88,20 @@ def test_numbers_of_images_come_from_the_data(tmp_path: Path) -> None:
     assert make_net(*arguments, cwd=tmp_path).returncode == 0
     solver = read_solver(tmp_path / "n/solver.prototxt")
     assert list(solver.test_iter) == [3] and solver.max_iter == 3 * 3
+
+
+def test_an_epoch_is_of_the_images_not_of_their_copies(tmp_path: Path) -> None:
+    for label in range(2):
+        (tmp_path / "in" / str(label)).mkdir(parents=True)
+        for number in range(40):
+            photo(24, 16, seed=100 * label + number).save(tmp_path / f"in/{label}/{number}.png")
+    arguments = ("--net", "efficientnet_lite0", "--bits", "8", "--classes", "2", "--data")
+    longest = []
+    for augment in (None, Augment(zoom=0.5, copies=3)):
+        build_lmdb(tmp_path / "in", tmp_path / "data", val_fraction=0.05, augment=augment)
+        assert make_net(*arguments, "data", "-o", "n", "--force", cwd=tmp_path).returncode == 0
+        longest.append(read_solver(tmp_path / "n/solver.prototxt").max_iter)
+    assert longest == [10 * 2, 10 * 2]  # 76 images in batches of 64
 
 
 def test_impossible_numbers_are_one_line(tmp_path: Path) -> None:

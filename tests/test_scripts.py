@@ -328,7 +328,7 @@ def pinned(lines: list[str]) -> dict[str, str]:
     """{name: version} of the requirements that set-up installs on this Python."""
     versions = {}
     for requirement in map(Requirement, lines):
-        extras = ("test", "lint", "caffe", "baselines", "web")
+        extras = ("test", "lint", "caffe", "baselines", "web", "docs")
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
             (specifier,) = requirement.specifier

@@ -54,16 +54,16 @@ def arguments() -> argparse.Namespace:
         metavar="SHARE",
         help="share of each class for validation (default: the set's own split, else 0.2)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of split, order and colours")
+    parser.add_argument("--seed", type=int, default=0, help="of split, order and copies")
     parser.add_argument("--root", type=Path, help="what a list file's paths are relative to")
     parser.add_argument("--background", action="store_true", help="keep BACKGROUND_Google")
     parser.add_argument(
         "--augment",
         nargs="+",
         metavar="CHANGE=X",
-        help="add copies of the training images with colours changed by factors from 1 - X to "
-        "1 + X: colour=0.2, or any of brightness=X contrast=X saturation=X "
-        "(mirror and crop are options of train.py)",
+        help="add copies of the training images: zoom=X cuts up to X of the area off and fills "
+        "the frame again; colour=X, or any of brightness=X contrast=X saturation=X, changes "
+        "colours by factors from 1 - X to 1 + X (mirror and crop are options of train.py)",
     )
     parser.add_argument(
         "--copies", type=int, metavar="N", help="of each training image, with --augment (1)"

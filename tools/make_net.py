@@ -7,6 +7,7 @@ from pathlib import Path
 
 from _cli import ROOT, parser, report_json, run
 from latenthash import nets
+from latenthash.dataset import copies_in
 from latenthash.errors import NetError
 from latenthash.lmdb_store import DatumReader
 from latenthash.netdef import layer_rows, layer_table, load_netdef
@@ -95,12 +96,12 @@ def _arguments() -> Namespace:
 
 
 def _images(data: str | None, split: str) -> int | None:
-    """Images in an LMDB; None before it is built."""
+    """Images in an LMDB, their copies not counted; None before it is built."""
     path = Path(data or "") / f"{split}_lmdb"
     if data is None or not path.exists():
         return None
     with DatumReader(path) as reader:
-        return len(reader)
+        return len(reader) // (1 + (copies_in(Path(data)) if split == "train" else 0))
 
 
 def _shown(path: Path) -> str:

@@ -42,7 +42,7 @@ def write_views(
 
     Args:
         source: photos as files; their labels do not matter.
-        folder: replaced whole; <photo's number>/<view's number>.png.
+        folder: replaced whole; `<photo's number>/<view's number>.png`.
         views: crops a photo.
         side: pixels of a view's side.
         seed: of every crop and mirror.

@@ -1,7 +1,7 @@
 """Trained weights on disk, and how they fit a net.
 
 Caffe keeps weights in two forms: a binary NetParameter (`.caffemodel`) and HDF5
-(`.caffemodel.h5`, one data set /data/<layer>/<index> a blob).
+(`.caffemodel.h5`, one data set `/data/<layer>/<index>` a blob).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Training images a second time in other colours: written into the LMDB, for every engine.
+"""Training images again, cut and coloured otherwise: in the LMDB, so for every engine.
 
-Mirrors and crops are Caffe's own (transform_param), and are drawn anew at each pass; it
-has no colours, so these are drawn here, once, from a seed.
+Mirrors and crops of one size are Caffe's own (transform_param), and are drawn anew at each
+pass; it has neither scales nor colours, so these are drawn here, once, from a seed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from ..errors import DataError
+from ..manifest import read_manifest
 from ..sources import Sample
 
+STAGE = "build_lmdb"
+MANIFEST = "dataset.json"
 Pixels = NDArray[np.uint8]
-_CHANGES = ("brightness", "contrast", "saturation")
+_COLOURS = ("brightness", "contrast", "saturation")
+_CHANGES = (*_COLOURS, "zoom")
+_MOST_ZOOM = 0.95
+_NARROWEST = 3 / 4  # width to height of a cut, relative to the image's; the widest is 4 / 3
 _SHUFFLE = 1  # tells the order of the copies from other choices by the same seed
 
 
@@ -27,14 +34,18 @@ _SHUFFLE = 1  # tells the order of the copies from other choices by the same see
 class Augment:
     """How training images are changed, and how often.
 
-    Each copy has its brightness, then its contrast, then its saturation multiplied by a
-    factor drawn evenly from 1 - x to 1 + x. Contrast is the difference from the mean gray,
-    saturation that from the pixel's own gray.
+    Each copy is a part of the image, somewhere in it, of 1 - zoom to 1 of its area and of
+    its shape or up to a third wider or narrower, stretched to the image's size: the random
+    resized crop of Szegedy et al., Going Deeper with Convolutions, 2015, section 6. Then its
+    brightness, then its contrast, then its saturation are multiplied by a factor drawn
+    evenly from 1 - x to 1 + x. Contrast is the difference from the mean gray, saturation
+    that from the pixel's own gray.
 
     Attributes:
         brightness: x, 0 to 1.
         contrast: x, likewise.
         saturation: x, likewise; gray images have none.
+        zoom: share of the area that may be cut off, 0 to 0.95.
         copies: of each training image, beside the image itself.
 
     Raises:
@@ -44,15 +55,16 @@ class Augment:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    zoom: float = 0.0
     copies: int = 1
 
     def __post_init__(self) -> None:
-        spreads = (self.brightness, self.contrast, self.saturation)
-        for name, value in zip(_CHANGES, spreads, strict=True):
-            if not 0 <= value <= 1:
-                raise DataError(f"{name} {value}", "give 0 to 1")
-        if not any(spreads):
-            raise DataError("copies without a change", "give brightness, contrast or saturation")
+        for name in _CHANGES:
+            value, most = getattr(self, name), _MOST_ZOOM if name == "zoom" else 1
+            if not 0 <= value <= most:
+                raise DataError(f"{name} {value}", f"give 0 to {most}")
+        if not any(getattr(self, name) for name in _CHANGES):
+            raise DataError("copies without a change", f"give {', '.join(_CHANGES)}")
         if self.copies < 1:
             raise DataError(f"{self.copies} copies", "give 1 or more")
 
@@ -61,7 +73,7 @@ class Augment:
 
         Args:
             pixels: (H, W, C) uint8, BGR or gray.
-            random: gives the three factors.
+            random: gives the three factors, and the cut.
 
         Returns:
             (H, W, C) uint8.
@@ -70,23 +82,46 @@ class Augment:
         brightness, contrast, saturation = (1 + spreads * random.uniform(-1, 1, 3)).tolist()
         gray = pixels.shape[2] == 1
         image = Image.fromarray(pixels[..., 0] if gray else pixels[..., ::-1])
+        if self.zoom:
+            image = self._cut(image, random)
         image = ImageEnhance.Brightness(image).enhance(brightness)
         image = ImageEnhance.Contrast(image).enhance(contrast)
         if gray:
             return np.asarray(image)[..., None]
         return np.asarray(ImageEnhance.Color(image).enhance(saturation))[..., ::-1]
 
+    def _cut(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
+        """A part of the image in the image's size."""
+        area = 1 - self.zoom * random.random()
+        ratio = np.exp(np.log(_NARROWEST) * random.uniform(-1, 1))
+        width = image.width * min(np.sqrt(area * ratio), 1)
+        height = image.height * min(np.sqrt(area / ratio), 1)
+        left = (image.width - width) * random.random()
+        top = (image.height - height) * random.random()
+        box = (left, top, left + width, top + height)
+        return image.resize(image.size, Image.Resampling.BICUBIC, box=box)
+
     def to_json(self, seed: int) -> dict[str, Any]:
         """For the manifest."""
         return {**asdict(self), "seed": seed}
+
+
+def copies_in(folder: Path) -> int:
+    """Copies of each training image in a folder that `build_lmdb` wrote; 0 in any other.
+
+    An epoch is a pass over the images: one pass over N copies as well is 1 + N epochs.
+    """
+    path = folder / MANIFEST
+    augment = read_manifest(path, STAGE)["augment"] if path.exists() else None
+    return 0 if augment is None else int(augment["copies"])
 
 
 def augment_of(changes: Sequence[str] | None, copies: int | None = None) -> Augment | None:
     """What a user asks for.
 
     Args:
-        changes: such as "colour=0.2", which stands for all three, or "contrast=0.1"; later
-            ones win; None: no copies.
+        changes: such as "zoom=0.5", "contrast=0.1", or "colour=0.2", which stands for all
+            three of the colours; later ones win; None: no copies.
         copies: None takes 1.
 
     Raises:
@@ -105,7 +140,7 @@ def augment_of(changes: Sequence[str] | None, copies: int | None = None) -> Augm
             raise DataError(f"--augment {change}", "give such as colour=0.2") from None
         if name not in (*_CHANGES, "colour"):
             raise DataError(f"--augment {change}", f"choose colour, {', '.join(_CHANGES)}")
-        spreads |= dict.fromkeys(_CHANGES if name == "colour" else [name], spread)
+        spreads |= dict.fromkeys(_COLOURS if name == "colour" else [name], spread)
     return Augment(**spreads, copies=1 if copies is None else copies)
 
 

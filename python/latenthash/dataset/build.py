@@ -24,14 +24,12 @@ from ..proto import write_mean
 from ..sources import Sample, Source, open_source
 from ..sources.base import Skipped
 from ..threads import usable_cores
-from .augment import Augment, Copy, with_copies
+from .augment import MANIFEST, STAGE, Augment, Copy, with_copies
 from .convert import Converted, Recipe, choose_recipe, chunks, convert
 from .report import DatasetReport
 from .split import split_samples
 from .workers import Workers, worth_processes
 
-STAGE = "build_lmdb"
-MANIFEST = "dataset.json"
 MEAN = "mean.binaryproto"
 LABELS = "labels.txt"
 DEFAULT_VAL = 0.2

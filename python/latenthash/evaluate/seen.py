@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..dataset.build import LABELS, MANIFEST
-from ..dataset.build import STAGE as BUILT
+from ..dataset.augment import MANIFEST
+from ..dataset.augment import STAGE as BUILT
+from ..dataset.build import LABELS
 from ..errors import DataError, MismatchError
 from ..hashing.settings import SUPERVISED
 from ..manifest import Manifest, read_manifest

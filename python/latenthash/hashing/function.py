@@ -43,19 +43,21 @@ def square_distances(
 
 @dataclass(frozen=True, eq=False)
 class HashFunction:
-    """Bit j is 1 where `projection[j]` · (x - `mean`) >= 0.
+    """Bit j is 1 where `projection[j]` · (x - `mean`) >= 0, with an `offset` where that plus
+    `offset[j]` is.
 
     x is the feature, or with a `kernel` its likenesses to the anchors. With a `phase` the
     bit is 1 where cos(`projection[j]` · (x - `mean`) + `phase[j]`) >= 0.
 
     Attributes:
-        method: how it was learned: itq, pca, lsh, sh, itq-cca or ksh.
+        method: how it was learned: a name in METHODS or SUPERVISED.
         seed: of everything random in it.
         learned_from: features that it was learned from.
         mean: (D,) float32, or (M,) with a kernel.
         projection: (bits, D) float32, or (bits, M) with a kernel.
         phase: (bits,) float32, in radians; sh has it.
         kernel: ksh has it.
+        offset: (bits,) float32; latent has it.
     """
 
     method: str
@@ -65,6 +67,7 @@ class HashFunction:
     projection: NDArray[np.float32]
     phase: NDArray[np.float32] | None = None
     kernel: Kernel | None = None
+    offset: NDArray[np.float32] | None = None
 
     @property
     def bits(self) -> int:
@@ -87,6 +90,8 @@ class HashFunction:
         if self.kernel is not None:
             digest.update(f" kernel {self.kernel.gamma!r} ".encode())
             digest.update(np.ascontiguousarray(self.kernel.anchors, "<f4").tobytes())
+        if self.offset is not None:
+            digest.update(b" offset " + np.ascontiguousarray(self.offset, "<f4").tobytes())
         return digest.hexdigest()
 
     def project(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -106,6 +111,8 @@ class HashFunction:
             )
         values = features if self.kernel is None else self.kernel.likeness(features)
         sides = (values.astype(np.float64) - self.mean) @ self.projection.T.astype(np.float64)
+        if self.offset is not None:
+            sides += self.offset
         return sides if self.phase is None else np.cos(sides + self.phase)
 
     def encode(self, features: NDArray[np.floating]) -> Codes:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .function import HashFunction
+from .latent import latent
 from .planes import FLAT, TINY, Features, Learned, itq, lsh, pca, sh
 from .settings import SUPERVISED, HashSettings
 from .supervised import itq_cca, ksh
@@ -25,6 +26,7 @@ _LABEL_FREE: dict[str, Callable[[Features, HashSettings], Learned]] = {
     "sh": sh,
 }
 _BY_LABELS: dict[str, Callable[[Features, _Labels, HashSettings], Learned]] = {
+    "latent": latent,
     "itq-cca": itq_cca,
     "ksh": ksh,
 }
@@ -41,12 +43,13 @@ def learn(
         features: (N, D) floating, finite; all of them are used, so give a sample of
             at most `SAMPLE`. Only ksh takes a random `KSH_SAMPLE` of them.
         settings: method, bits, seed.
-        labels: (N,) class numbers, for itq-cca and ksh; the others do not look at them.
+        labels: (N,) class numbers, for latent, itq-cca and ksh; the others do not look at them.
 
     Raises:
         DataError: fewer values, images or directions than bits; no labels, or of one
             class, where they are needed.
-        EngineError: itq without FAISS, ksh without threadpoolctl.
+        EngineError: itq without FAISS, ksh without threadpoolctl, latent without it or
+            scikit-learn.
     """
     count, dim = features.shape
     settings.require_installed()

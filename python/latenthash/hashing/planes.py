@@ -23,6 +23,7 @@ class Learned(NamedTuple):
     projection: NDArray[np.float32]
     phase: NDArray[np.float32] | None = None
     kernel: Kernel | None = None
+    offset: NDArray[np.float32] | None = None
 
 
 def itq(sample: Features, settings: HashSettings) -> Learned:

@@ -10,9 +10,10 @@ from ..hamming import MAX_BITS
 
 METHODS = ("itq", "pca", "lsh", "sh")
 """Names of the ways to learn from features alone."""
-SUPERVISED = ("itq-cca", "ksh")
+SUPERVISED = ("latent", "itq-cca", "ksh")
 """Names of the ways to learn from features and labels."""
 _ONE_BIT_A_DIRECTION = ("itq", "pca")
+_ONE_THREAD = ("latent", "ksh")
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,10 @@ class HashSettings:
     """What to learn.
 
     Attributes:
-        method: itq, pca, lsh or sh; itq-cca or ksh, which need labels.
+        method: itq, pca, lsh or sh; latent, itq-cca or ksh, which need labels.
         bits: width of the codes.
-        seed: of the sample, of ITQ's first rotation, of LSH's planes, of KSH's anchors.
+        seed: of the sample, of ITQ's first rotation, of LSH's planes, of KSH's anchors, of the
+            latent layer's first weights and batches.
 
     Raises:
         DataError: no such method, or bits outside 1..1024.
@@ -78,8 +80,13 @@ class HashSettings:
                 "FAISS, which learns itq, is not installed",
                 "pip install '.[hash]', or choose --hash pca",
             )
-        if self.method == "ksh" and find_spec("threadpoolctl") is None:
+        if self.method in _ONE_THREAD and find_spec("threadpoolctl") is None:
             raise EngineError(
-                "threadpoolctl, which keeps ksh to one thread, is not installed",
+                f"threadpoolctl, which keeps {self.method} to one thread, is not installed",
+                "pip install '.[baselines]', or choose itq-cca",
+            )
+        if self.method == "latent" and find_spec("sklearn") is None:
+            raise EngineError(
+                "scikit-learn, which learns latent, is not installed",
                 "pip install '.[baselines]', or choose itq-cca",
             )

@@ -39,6 +39,8 @@ def write_hash(function: HashFunction, path: Path) -> None:
         file["projection"] = function.projection.astype("<f4")
         if function.phase is not None:
             file["phase"] = function.phase.astype("<f4")
+        if function.offset is not None:
+            file["offset"] = function.offset.astype("<f4")
         if kernel is not None:
             file["anchors"] = kernel.anchors.astype("<f4")
         file.attrs["manifest"] = json.dumps(manifest, sort_keys=True)
@@ -66,8 +68,9 @@ def read_hash(path: Path) -> HashFunction:
         raise DataError(f"{path}: written by a newer version", "update latenthash")
     method, seed, learned_from = (manifest[key] for key in ("method", "seed", "learned_from"))
     function = HashFunction(
-        method, seed, learned_from, mean, projection, arrays.get("phase"), kernel
-    )
+        method, seed, learned_from, mean, projection, arrays.get("phase"), kernel,
+        arrays.get("offset"),
+    )  # fmt: skip
     if function.identity != manifest["sha256"]:
         raise DataError(f"{path}: damaged, its checksum differs", "put a whole copy back")
     return function

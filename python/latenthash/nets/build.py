@@ -69,9 +69,9 @@ def build(
         bits: width of the codes, 1 to 1024.
         classes: number of classes, at least 2; None takes the family's usual number.
         source: folder with train_lmdb, val_lmdb and mean.binaryproto; None takes
-            data/<the family's usual set>.
+            `data/<the family's usual set>`.
         folder: where the files will lie, for the solver to find its net; None takes
-            prototxt/<name>. Relative paths count from where Caffe runs, the project's
+            `prototxt/<name>`. Relative paths count from where Caffe runs, the project's
             root.
         train_images: images in train_lmdb; None takes the usual set's.
         val_images: images in val_lmdb; None takes the usual set's.

@@ -20,7 +20,7 @@ def write_class_folders(source: Source, folder: Path, on_progress: Progress = si
         on_progress: told of images written.
 
     Returns:
-        `folder`, holding <class>/<number>.png.
+        `folder`, holding `<class>/<number>.png`.
     """
     digits = len(str(len(source.samples)))
     with atomic_folder(folder, durable=False) as partial:

@@ -118,12 +118,12 @@ class Ways(Strict):
     radius: Annotated[int, Field(ge=0, le=1024, strict=True)] | None = None
     candidates: Annotated[int, Field(ge=1, le=10**7, strict=True)] | None = 1000
     max_distance: Annotated[float, Field(ge=0, le=1e9, strict=True)] | None = None
-    labels: list[Label] = Field([], max_length=1000)
+    labels: list[Label] = Field(default=[], max_length=1000)
     exact: StrictBool = False
     compare: StrictBool = False
     fold: StrictBool = True
-    liked: list[Number] = Field([], max_length=100)
-    disliked: list[Number] = Field([], max_length=100)
+    liked: list[Number] = Field(default=[], max_length=100)
+    disliked: list[Number] = Field(default=[], max_length=100)
 
 
 class WaysAndCrop(Ways):
@@ -149,7 +149,7 @@ class Search(WaysAndCrop):
         return self
 
 
-class Explain(Search):
+class SearchAndHit(Search):
     """The query as it was searched, and one of its hits."""
 
     hit: Number
@@ -200,6 +200,12 @@ class Answer(Schema):
     overlap_with_exact: float | None = None
     warnings: list[str]
     refined: bool
+
+
+class Copies(Schema):
+    """Near-copies that were folded into a hit, nearest first; ranks are those among them."""
+
+    hits: list[Hit]
 
 
 class Distances(Schema):
