@@ -63,7 +63,7 @@ lint: .venv/ready  ## check style, types, layers and shell scripts
 	@$(VENV)/ruff format --check
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
-	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
+	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh docker/*.sh .ci/run
 
 docs: .venv/ready  ## build the documentation into site/, strictly
 	@scripts/build_docs.sh
