@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from ..distances import METRICS
 from ..errors import DataError
 from ..hamming import Codes
+from ..manifest import Manifest
 from .filter import Filter
 
 DEFAULT_CANDIDATES = 1000
 MAX_CANDIDATES = 200_000
+Self = TypeVar("Self", bound="StoredIndex")
 
 
 @dataclass(frozen=True)
@@ -130,3 +133,80 @@ class Index(Protocol):
             StorageError: something is damaged; the message names the file.
         """
         ...
+
+
+class StoredIndex(Protocol):
+    """An index that lies somewhere, with names, classes and the network that made it."""
+
+    @property
+    def address(self) -> str:
+        """Where it lies."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """Facts: bits, dim, storage, classes, root, model, generation."""
+        ...
+
+    @property
+    def model_folder(self) -> Path:
+        """Holds the deploy net, mean image and hash that made the codes."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Values of a feature."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def refresh(self) -> bool:
+        """Take up what was changed since; whether anything was."""
+        ...
+
+    def search(
+        self, codes: Codes, features: NDArray[np.floating], options: SearchOptions
+    ) -> Sequence[Hits]:
+        """Answer queries; see `Index.search`."""
+        ...
+
+    def stored(self, ids: NDArray[np.int64]) -> tuple[Codes, NDArray[np.float32]]:
+        """Codes (Q, W) uint8, packed, and features (Q, D) as stored, of images by id.
+
+        Raises:
+            DataError: no image with such an id, or it was removed.
+        """
+        ...
+
+    def find_name(self, name: str) -> int | None:
+        """Id of the image with this name; of the newest if there are more."""
+        ...
+
+    def names(self, ids: NDArray[np.int64]) -> list[str]:
+        """Names of images by id.
+
+        Raises:
+            DataError: no image with such an id.
+        """
+        ...
+
+    def labels(self, ids: NDArray[np.int64]) -> list[str]:
+        """Class names of images by id; "" where unknown."""
+        ...
+
+    def verify(self) -> None:
+        """Check everything that is stored; see `Index.verify`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    def __enter__(self: Self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...

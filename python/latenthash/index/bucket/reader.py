@@ -65,6 +65,16 @@ class BucketIndex(Closing):
         return self._now.generation
 
     @property
+    def address(self) -> str:
+        """Where it lies: its folder."""
+        return str(self.folder)
+
+    @property
+    def model_folder(self) -> Path:
+        """Holds the deploy net, mean image and hash that made the codes."""
+        return self.generation.model_folder
+
+    @property
     def bits(self) -> int:
         """Of a code."""
         return int(self.manifest["bits"])
