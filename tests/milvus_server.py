@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,14 +47,10 @@ def running(folder: Path, binaries: Path) -> Iterator[int]:
         yield int(said)
     finally:
         process.stdin.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the group may outlive its first process
-        except ProcessLookupError:
-            pass
         process.wait()
         process.stdout.close()
 

@@ -113,9 +113,7 @@ def test_an_address_decides_which_index_opens(
     with pytest.raises(DataError, match="no index there"):
         open_index(tmp_path / "nowhere")
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(
-        EngineError, match=r"pymilvus is not installed - pip install '\.\[milvus\]'"
-    ):
+    with pytest.raises(EngineError, match="not installed - pip install"):
         open_index("milvus://127.0.0.1:1/a")
 
 

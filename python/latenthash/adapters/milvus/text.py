@@ -60,9 +60,7 @@ def span(first: int, stop: int) -> str:
 def both(*conditions: str) -> str:
     """All of these conditions; "" is none."""
     given = [condition for condition in conditions if condition]
-    return (
-        " and ".join(f"({condition})" for condition in given) if len(given) > 1 else "".join(given)
-    )
+    return given[0] if len(given) == 1 else " and ".join(f"({one})" for one in given)
 
 
 @dataclass(frozen=True)

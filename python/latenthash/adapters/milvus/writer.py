@@ -132,10 +132,8 @@ class MilvusWriter(Closing):
         """Rows whose content is new, and (name, name it equals) of the others."""
         content = codes.content
         first = first_of_equal(content)
-        equals = {
-            row: names[first[row]]
-            for row in np.flatnonzero(first != np.arange(len(first))).tolist()
-        }
+        again = np.flatnonzero(first != np.arange(len(first))).tolist()
+        equals = {row: names[first[row]] for row in again}
         digests = [own.tobytes().hex() if own.any() else "" for own in content]
         known = {
             row["content"]: row["id"]
