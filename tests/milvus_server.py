@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,9 +22,17 @@ MISSING = [name for name in ("pymilvus", "milvus") if find_spec(name) is None]
 _PATIENCE = 20  # seconds until what did not stop is killed
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server: its port, and the number of its process group."""
+
+    port: int
+    group: int
+
+
 @contextmanager
-def running(folder: Path, binaries: Path) -> Iterator[int]:
-    """Run a server; its port.
+def running(folder: Path, binaries: Path) -> Iterator[Running]:
+    """Run a server.
 
     Args:
         folder: new, for data and logs.
@@ -44,7 +53,7 @@ def running(folder: Path, binaries: Path) -> Iterator[int]:
             logs = (folder / "logs").glob("milvus-std*.log")
             tails = [path.read_text(errors="replace")[-2000:] for path in logs]
             raise RuntimeError("Milvus did not start\n" + "\n".join(tails))
-        yield int(said)
+        yield Running(int(said), process.pid)
     finally:
         process.stdin.close()
         with suppress(subprocess.TimeoutExpired):

@@ -50,8 +50,8 @@ def server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     if MISSING:
         pytest.skip(f"{' and '.join(MISSING)} not installed: pip install '.[milvus,test]'")
     binaries = pytestconfig.cache.mkdir("milvus") / "bin"
-    with running(tmp_path_factory.mktemp("milvus") / "server", binaries) as port:
-        yield f"milvus://127.0.0.1:{port}/"
+    with running(tmp_path_factory.mktemp("milvus") / "server", binaries) as started:
+        yield f"milvus://127.0.0.1:{started.port}/"
 
 
 @pytest.fixture(scope="module", autouse=True)
