@@ -10,7 +10,8 @@ processes of this program, on the same machine. Figures:
 
 `search`: in-library searches for the top 100, `--clients` at once, each as soon as the
 last one is answered; requests a second, and milliseconds from sending to the last byte.
-`upload`: a JPEG of `--pixels` pixels uploaded and searched with in one step, one by one.
+`upload`: a JPEG of `--pixels` pixels uploaded and searched with in one step, one by one, or
+by `--upload-clients` at once, which LATENTHASH_BATCH is for.
 `users`: `--users` at once, who search, turn pages of the gallery and look at figures;
 errors are answers that are none. `memory`: of all processes together, each shared page
 counted once (PSS), before and after.
@@ -93,7 +94,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=4, help="of the searches")
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60, help="of searches, and of users")
-    parser.add_argument("--uploads", type=int, default=50)
+    parser.add_argument("--uploads", type=int, default=50, help="of each client")
+    parser.add_argument("--upload-clients", type=int, default=1)
     parser.add_argument("--pixels", type=int, default=500, help="a side of an uploaded picture")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--seed", type=int, default=0)
@@ -170,7 +172,7 @@ def loads(process: subprocess.Popen[bytes], images: int, args: argparse.Namespac
     before = memory_mb(process.pid)
     report = {
         "search": run(args.port, search, args.clients, seconds=args.seconds),
-        "upload": run(args.port, upload, 1, number=args.uploads),
+        "upload": run(args.port, upload, args.upload_clients, number=args.uploads),
         "users": run(args.port, partial(ask_mixed, images), args.users, seconds=args.seconds),
     }
     report["memory"] = {"before_mb": before, "after_mb": memory_mb(process.pid)}

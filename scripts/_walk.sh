@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # the steps use what this sets
-# What the steps 02 to 06 share: which data, which network, where things lie.
+# What the steps 02 to 07 share: which data, which network, where things lie.
 #
 # Each takes the data set's name: data/SET from 01_get_data.sh, or a folder of class folders.
 set -euo pipefail

@@ -8,7 +8,7 @@ import pytest
 from latenthash.codes import CodeSet
 from latenthash.index import BucketIndex, SearchOptions, build_index
 from latenthash.index.duplicates import fold
-from latenthash.index.folding import search_folded
+from latenthash.index.folding import folded_into, search_folded
 from test_index_tool import code_file, rows
 
 COUNT = 40
@@ -50,7 +50,31 @@ def test_hits_are_the_leaders_of_all_candidates(
             assert len(found.ids) + copies.sum() == len(all_hits.ids)
 
 
+@pytest.mark.parametrize("top", [1, 8, 200])
+def test_what_folds_into_a_hit_is_listed_once(index: BucketIndex, top: int) -> None:
+    """As many as were counted; of all hits together, with them, all that was found."""
+    options = SearchOptions(top=top, candidates=None)
+    [code], [feature] = index.stored(np.array([0]))
+    found, copies = search_folded(index, code, feature, options)
+    listed = [folded_into(index, code, feature, options, hit) for hit in found.ids.tolist()]
+    assert [len(hits.ids) for hits in listed] == copies.tolist()
+    everything = np.concatenate([found.ids, *(hits.ids for hits in listed)])
+    assert len(np.unique(everything)) == len(everything)
+    for hits in listed:
+        order = np.lexsort((hits.ids, hits.distances))
+        assert order.tolist() == list(range(len(order)))
+        assert len(hits.hamming) == len(hits.ids)
+    if top == 200:
+        assert len(everything) == len(index)
+        assert set(listed[0].ids.tolist()) == {COUNT, *range(COUNT + 30, COUNT + 59)}
+    copy = int(listed[0].ids[0])
+    assert len(folded_into(index, code, feature, options, copy).ids) == 0
+    assert len(folded_into(index, code, feature, options, 10**6).ids) == 0
+
+
 def test_nothing_found_folds_to_nothing(index: BucketIndex) -> None:
     [code], [feature] = index.stored(np.array([0]))
     found, copies = search_folded(index, code, feature + 1, SearchOptions(max_distance=0.0))
     assert (len(found.ids), len(copies)) == (0, 0)
+    nothing = folded_into(index, code, feature + 1, SearchOptions(max_distance=0.0), 0)
+    assert len(nothing.ids) == 0

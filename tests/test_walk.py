@@ -1,13 +1,20 @@
-"""The steps 02 to 06 in shell: they keep their order, and go from images to measures."""
+"""The steps 02 to 07 in shell: they keep their order, and go from images to a service."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -20,14 +27,22 @@ STEPS = [
     "04_extract.sh",
     "05_build_index.sh",
     "06_evaluate.sh",
+    "07_serve.sh",
 ]
+FIRST_MISSED = {  # where nothing was done yet
+    "03_train.sh": "02_build_lmdb.sh",
+    "04_extract.sh": "02_build_lmdb.sh",
+    "05_build_index.sh": "04_extract.sh",
+    "06_evaluate.sh": "04_extract.sh",
+    "07_serve.sh": "05_build_index.sh",
+}
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A checkout of our scripts and tools; its .venv runs this Python."""
     tree = tmp_path / "a checkout"
-    for folder in ("scripts", "tools"):
+    for folder in ("scripts", "tools", "web/server"):
         shutil.copytree(ROOT / folder, tree / folder)
     for readme in ROOT.glob("caffe_models/*/readme.md"):
         (tree / "caffe_models" / readme.parent.name).mkdir(parents=True)
@@ -65,14 +80,51 @@ def step(tree: Path, name: str, *arguments: str, **env: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("name", STEPS[1:])
-def test_step_too_early_names_the_one_before(tree: Path, images: Path, name: str) -> None:
-    before = "02_build_lmdb.sh" if name == "04_extract.sh" else STEPS[STEPS.index(name) - 1]
-    if name == "06_evaluate.sh":
-        before = "04_extract.sh"
+@contextmanager
+def serving(tree: Path, *arguments: str, **env: str) -> Iterator[str]:
+    """Step 7, until the context ends; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    log = tree / "serve.log"
+    with log.open("w") as file, subprocess.Popen(
+        [tree / "scripts" / STEPS[-1], *arguments], env={**os.environ, **env, "PORT": port},
+        stdout=file, stderr=file, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            await_ready(f"http://127.0.0.1:{port}", process, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            with suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def await_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        try:
+            urlopen(f"{address}/readyz", timeout=60).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"not ready: {log.read_text()}")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_help_says_what_a_step_does_and_what_comes_next(tree: Path, name: str) -> None:
+    code, output = step(tree, name, "--help")
+    assert code == 0
+    assert output.startswith(f"usage: [NET=lenet] [BITS=48] scripts/{name} [SET]\n")
+    if name != STEPS[-1]:
+        assert f"scripts/{STEPS[STEPS.index(name) + 1]}" in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("name", "missed"), FIRST_MISSED.items())
+def test_step_too_early_names_what_was_missed(
+    tree: Path, images: Path, name: str, missed: str
+) -> None:
     code, output = step(tree, name, str(images))
     assert code == 2
-    assert output.endswith(f"run scripts/{before} first\n")
+    assert output.endswith(f"run scripts/{missed} first\n")
 
 
 def test_nets_that_start_from_weights_name_what_fetches_them(tree: Path, images: Path) -> None:
@@ -122,7 +174,13 @@ def test_arrays_become_files_that_keep_the_sets_split(tree: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.caffe
 def test_all_steps_on_a_folder_of_images(tree: Path, images: Path) -> None:
-    for name in STEPS:
-        code, output = step(tree, name, str(images), BITS="12", LATENTHASH_THREADS="1")
+    settings = {"BITS": "12", "LATENTHASH_THREADS": "1"}
+    for name in STEPS[:-1]:
+        code, output = step(tree, name, str(images), **settings)
         assert code == 0, output
     assert re.search(r"^mAP at 48 +1\.0000$", output, re.M)  # 48 of the 60 are searched
+    pytest.importorskip("django", reason="pip install '.[web]'")
+    with serving(tree, str(images), **settings) as address:
+        with urlopen(f"{address}/api/v1/stats", timeout=60) as response:
+            stats = json.load(response)
+        assert (stats["images"], stats["classes"], stats["bits"]) == (48, 2, 12)

@@ -33,14 +33,15 @@ const dialog = (page) => page.locator('dialog[open]')
 const button = (page, name) => page.getByRole('button', { name, exact: true })
 const names = (page) =>
   page.locator('#pictures li').evaluateAll((all) => all.map((li) => li.querySelector('a')?.title))
-const search = async (body) => {
-  const response = await fetch(`${PAGE}/api/v1/search`, {
+const ask = async (what, body) => {
+  const response = await fetch(`${PAGE}/api/v1/${what}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body),
   })
   return response.json()
 }
+const search = (body) => ask('search', body)
 
 test('the gallery holds every picture, and only those in view exist', () =>
   visit('/', async (page) => {
@@ -85,6 +86,9 @@ test('a click finds similar pictures; back and forward keep the place', () =>
     const shown = await names(page)
     assert.deepEqual(shown, answer.hits.slice(0, shown.length).map(({ name }) => name))
     assert.equal(await page.locator('#pictures ul').getAttribute('aria-label'), 'Results')
+    const full = await page.locator('.band > a').getAttribute('href')
+    assert.equal(full, `/images/${id}`)
+    assert.equal((await fetch(PAGE + full)).headers.get('Content-Type'), 'image/png')
     const facts = (await page.locator('.facts').innerText()).replace(/\s+/g, ' ')
     const { radius, buckets, candidates } = answer.certificate
     assert.match(
@@ -410,6 +414,12 @@ test('near-copies are folded, and unfold', async () => {
     const before = await names(page)
     await open.first().click()
     await until(() => page.locator('.hit.copy').count(), folded.near_copies)
+    const { hits: copies } = await ask('copies', { id: 0, hit: folded.id })
+    const shown = page.locator('.hit.copy a')
+    assert.deepEqual(
+      await shown.evaluateAll((links) => links.map(({ title }) => title)),
+      copies.map(({ name }) => name),
+    )
     assert.equal(await open.first().getAttribute('aria-expanded'), 'true')
     await shot(page, 'copies')
     await accessible(page)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from web_library import BEARER, PER_CLASS, TOKEN, Site, opened, picture, post, upload
+from web_library import BEARER, PER_CLASS, Site, opened, picture, post, upload
 
 from latenthash.codes import CodeSet
 from latenthash.index.bucket import IndexWriter
@@ -111,6 +111,14 @@ def test_an_added_picture_is_found_at_once(client: Any, library: Site) -> None:
     assert upload(client, IMAGES, known, headers=BEARER).json()["id"] == 3
 
 
+def test_what_a_killed_addition_left_is_no_obstacle(client: Any, library: Site) -> None:
+    left = library.data / "adding/added.h5"
+    left.parent.mkdir()
+    left.write_bytes(b"half a file")
+    assert upload(client, IMAGES, picture(7), headers=BEARER).status_code == 201
+    assert not left.parent.exists()
+
+
 def test_what_was_added_bears_no_metadata(client: Any) -> None:
     from io import BytesIO
 
@@ -140,24 +148,6 @@ def test_a_removed_image_is_gone(client: Any, library: Site) -> None:
     assert client.get(IMAGES).json()["total"] == ALL - 1
     hits = post(client, "/api/v1/search", {"id": 0, "exact": True, "fold": False}).json()["hits"]
     assert 3 not in [hit["id"] for hit in hits]
-
-
-@pytest.mark.parametrize("header", [None, "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer "])
-def test_changes_need_the_token(client: Any, header: str | None) -> None:
-    headers = {"Authorization": header} if header else None
-    response = upload(client, IMAGES, picture(7), headers=headers)
-    assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
-    assert client.delete(f"{IMAGES}/3", headers=headers).status_code == 401
-    assert client.get(f"{IMAGES}/3").status_code == 200
-
-
-def test_without_a_token_there_are_no_changes(client: Any) -> None:
-    from django.test import override_settings
-
-    with override_settings(TOKEN=""):
-        for headers in (None, {"Authorization": "Bearer "}):
-            assert upload(client, IMAGES, picture(7), headers=headers).status_code == 401
-        assert not client.get("/api/v1/stats").json()["writable"]
 
 
 def test_a_change_from_outside_is_followed(client: Any, library: Site) -> None:
@@ -229,6 +219,8 @@ def test_feedback_is_kept_changed_and_taken_back(client: Any) -> None:
     items = client.get("/api/v1/feedback/export?format=json").json()["items"]
     told = {(item["query"].split(":")[0], item["hit"], item["verdict"]) for item in items}
     assert told == {("id", 1, 1), ("id", 25, -1), ("sha256", 30, 1), ("sha256", 2, 1)}
+    first = client.get(f"{IMAGES}/0").json()["name"]
+    assert {item["query_name"] for item in items} == {first, ""}
     lines = client.get("/api/v1/feedback/export").content.decode().splitlines()
     names = {number: client.get(f"{IMAGES}/{number}").json()["name"] for number in (0, 1, 2, 30)}
     assert lines == sorted(
@@ -299,42 +291,6 @@ def test_uploads_are_few_and_young(client: Any, library: Site) -> None:
     assert not old.exists()
 
 
-def test_reading_can_need_a_token(client: Any) -> None:
-    from django.test import Client, override_settings
-
-    with override_settings(READ_TOKEN="readers"):
-        for path in ("/api/v1/stats", "/images/3", "/thumbnails/3.jpg", "/cnn_vgg19_random"):
-            assert client.get(path).status_code == 401
-            for token in ("readers", TOKEN):
-                headers = {"Authorization": f"Bearer {token}"}
-                assert client.get(path, headers=headers).status_code == 200
-        assert client.get("/healthz").status_code == 200
-        assert post(client, "/api/v1/session", {"token": "wrong"}).status_code == 401
-        response = post(client, "/api/v1/session", {"token": "readers"})
-        assert response.status_code == 204
-        cookie = response.cookies["latenthash_reader"]
-        assert cookie["httponly"]
-        assert cookie["samesite"] == "Strict"
-        assert "readers" not in cookie.value
-        assert client.get("/thumbnails/3.jpg").status_code == 200  # the cookie goes along
-        assert client.delete(f"{IMAGES}/3").status_code == 401  # it opens no changes
-        assert Client().get("/api/v1/stats").status_code == 401
-
-
-def test_rates_are_limited(client: Any) -> None:
-    from django.test import override_settings
-
-    with override_settings(RATE=3):
-        found = [upload(client, "/api/v1/uploads", picture(n)).status_code for n in range(8)]
-        assert found.count(429) >= 2  # a minute may have begun in between
-        assert found[:3] == [201] * 3
-        refused = upload(client, "/api/v1/uploads", picture(1))
-        assert refused.status_code == 201 or refused["Retry-After"] == "60"
-        assert client.get("/thumbnails/3.jpg").status_code == 200
-        other = client.post("/api/v1/feedback", REMOTE_ADDR="10.0.0.9")
-        assert other.status_code != 429
-
-
 def test_the_page_is_served_or_says_how_to_build_it(client: Any, tmp_path: Path) -> None:
     from django.test import override_settings
 
@@ -357,16 +313,6 @@ def test_health_and_figures(client: Any) -> None:
     assert 'latenthash_search_seconds_count{step="coarse"}' in text
     client.generic("BREW", "/api/v1/stats")
     assert "BREW" not in client.get("/metrics").content.decode()
-
-
-def test_headers_are_on_every_answer(client: Any) -> None:
-    for path in ("/", "/api/v1/stats", "/nothing.js", "/images/3", "/api/v1/images/9999"):
-        response = client.get(path)
-        assert response["X-Content-Type-Options"] == "nosniff"
-        assert "default-src 'none'" in response["Content-Security-Policy"]
-        assert "unsafe" not in response["Content-Security-Policy"]
-        assert "Set-Cookie" not in response
-        assert int(response["Content-Length"]) == len(response.content)
 
 
 def test_only_the_services_import_the_library() -> None:

@@ -130,6 +130,48 @@ def test_near_copies_are_folded(client: Any, library: Site) -> None:
     assert sum(hit["near_copies"] for hit in folded) >= 1
 
 
+@pytest.mark.parametrize(
+    "ways", [{"top": 41}, {"top": 5, "metric": "cosine"}, {"top": 6, "liked": [9], "disliked": [1]}]
+)
+def test_near_copies_of_a_hit_are_listed(client: Any, library: Site, ways: Any) -> None:
+    """Each is listed for one hit, which has counted it, and for no other."""
+    pixels = np.asarray(Image.open(library.images / "red/7.png")).copy()
+    added = []
+    for channel in range(3):
+        pixels[0, 0, channel] ^= 1
+        response = upload(client, "/api/v1/images", png(pixels), headers=BEARER)
+        added.append(response.json()["id"])
+    ask = {"id": added[0], **ways}
+    folded = post(client, SEARCH, ask).json()["hits"]
+    seen = ids({"hits": folded})
+    for hit in folded:
+        copies = copies_of(client, ask, hit)
+        assert len(copies) == hit["near_copies"]
+        assert [copy["rank"] for copy in copies] == list(range(1, len(copies) + 1))
+        assert all(copy["near_copies"] == 0 for copy in copies)
+        seen += ids({"hits": copies})
+    assert len(set(seen)) == len(seen)
+    assert set(added) <= set(seen) or "liked" in ways  # the moved query may leave them behind
+    if ways == {"top": 41}:
+        alone = post(client, SEARCH, {**ask, "top": 1000, "fold": False}).json()["hits"]
+        rest = {hit["id"]: hit for hit in alone}
+        assert set(rest) == set(seen)
+        copy = copies_of(client, ask, folded[0])[0]
+        same = ("hamming", "distance", "coarse_rank", "code", "name", "thumbnail")
+        assert [copy[key] for key in same] == [rest[copy["id"]][key] for key in same]
+
+
+def copies_of(client: Any, ask: Any, hit: Any) -> Any:
+    return post(client, "/api/v1/copies", {**ask, "hit": hit["id"]}).json()["hits"]
+
+
+def test_what_is_no_hit_has_no_copies(client: Any) -> None:
+    assert copies_of(client, {"id": 0, "top": 1}, {"id": 39}) == []
+    for ask, status in (({"id": 0, "hit": 10**6}, 404), ({"id": 10**6, "hit": 0}, 404),
+                        ({"id": 0}, 422), ({"hit": 0}, 422)):  # fmt: skip
+        assert post(client, "/api/v1/copies", ask).status_code == status
+
+
 def test_liked_rises_and_disliked_is_gone(client: Any) -> None:
     ask = {"id": 0, "top": 40, "fold": False}
     before = ids(post(client, SEARCH, ask).json())

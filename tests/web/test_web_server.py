@@ -1,11 +1,10 @@
-"""`tools/serve.py` as it runs: workers that agree, that die and come back; slow clients."""
+"""`tools/serve.py` as it runs: workers that agree, slow and hostile clients, restarts."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -171,46 +170,6 @@ def test_many_add_at_once(built: Path, tmp_path: Path) -> None:
         assert {image["id"] for _, image in found} == set(range(ALL, ALL + 6))
         items = running.json("/api/v1/images?size=100")["items"]
         assert [item["id"] for item in items] == list(range(ALL + 6))
-
-
-def test_a_worker_that_is_killed_comes_back(built: Path, tmp_path: Path) -> None:
-    """Under load: the other one answers on, what was added stays, two workers serve again."""
-    shutil.copytree(built / "index", tmp_path / "index")
-    with server(tmp_path / "index", tmp_path / "data", "--workers", "2") as running:
-        running.send("/api/v1/images", picture(3))
-        over, done, lost = threading.Event(), [0], [0]
-
-        def ask() -> None:
-            while not over.is_set():
-                try:
-                    assert running.json("/api/v1/search", {"id": ALL, "top": 5})["hits"]
-                    done[0] += 1
-                except OSError:  # the connection was one of the worker that died
-                    lost[0] += 1
-
-        threads = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
-            before = running.workers()
-            assert len(before) == 2
-            os.kill(before[0], signal.SIGKILL)
-            reached = done[0] + 50
-            for _ in range(600):
-                now = running.workers()
-                if len(now) == 2 and before[0] not in now and done[0] >= reached:
-                    break
-                time.sleep(0.1)
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
-        now = running.workers()
-        assert len(now) == 2
-        assert before[0] not in now
-        assert done[0] >= reached
-        assert lost[0] <= 8  # threads of one worker
-        assert running.json("/api/v1/stats")["images"] == ALL + 1
 
 
 def test_uvicorn_serves_it_too(running: Server, built: Path) -> None:

@@ -4,6 +4,7 @@ import { askForToken, token } from './state/token'
 import type {
   Answer,
   Explanation,
+  Hit,
   Label,
   Page,
   Picture,
@@ -103,6 +104,9 @@ export const api = {
   random: () => call<Picture>('/images/random'),
   image: (id: number) => call<Picture>(`/images/${id}`),
   search: (body: SearchBody, signal?: AbortSignal) => post<Answer>('/search', body, signal),
+  /** What was folded into a hit. */
+  copies: async (body: SearchBody & { hit: number }) =>
+    (await post<{ hits: Hit[] }>('/copies', body)).hits,
   explain: (body: SearchBody & { hit: number }) => post<Explanation>('/explain', body),
   feedback: (query: { id?: number; upload?: string }, hit: number, verdict: Verdict) =>
     post<void>('/feedback', { query, hit, verdict }),

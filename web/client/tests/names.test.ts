@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { readable } from '../src/names'
+import { fullSize, readable } from '../src/names'
 
 it.each([
   ['7/0001.png', '0001'],
@@ -10,4 +10,11 @@ it.each([
   ['folder/', 'folder/'],
 ])('%s reads %s', (name, text) => {
   expect(readable(name)).toBe(text)
+})
+
+it('leads to the picture itself', () => {
+  const shown = { name: '', code: '', thumbnail: '/thumbnails/0.jpg' }
+  expect(fullSize({ ...shown, kind: 'id', id: 0 })).toBe('/images/0')
+  const upload = { ...shown, kind: 'upload', id: null, thumbnail: '/uploads/x.jpg' } as const
+  expect(fullSize(upload)).toBe('/uploads/x.jpg')
 })

@@ -55,7 +55,7 @@ def answer_json(found: services.Found, query: dict[str, Any]) -> dict[str, Any]:
     """An answer, its hits with their rows."""
     answer = {
         "query": {**query, "code": found.code},
-        "hits": hits_json(found),
+        "hits": hits_json(found.hits),
         "certificate": found.certificate,
         "timings_ms": {name: round(value, 3) for name, value in found.timings_ms.items()},
         "warnings": found.warnings,
@@ -67,16 +67,16 @@ def answer_json(found: services.Found, query: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def hits_json(found: services.Found) -> list[dict[str, Any]]:
+def hits_json(hits: services.HitList) -> list[dict[str, Any]]:
     """Hits, best first."""
-    rows = _shown(found.ids)
+    rows = _shown(hits.ids)
     columns = zip(
-        found.ids,
-        found.hamming,
-        found.distances,
-        found.coarse_ranks,
-        found.copies,
-        found.codes,
+        hits.ids,
+        hits.hamming,
+        hits.distances,
+        hits.coarse_ranks,
+        hits.copies,
+        hits.codes,
         strict=True,
     )
     return [

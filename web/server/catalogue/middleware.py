@@ -60,7 +60,8 @@ def headers(get_response: View) -> View:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Content-Security-Policy", _policy(request.path))
-        if not response.streaming:  # so that a connection can be used again
+        if not response.streaming and response.status_code not in (204, 304):
+            # So that a connection can be used again.
             response.headers.setdefault("Content-Length", str(len(response.content)))
         if request.path.startswith(("/api/", "/cnn_vgg19")):
             response.headers.setdefault("Cache-Control", "no-store")

@@ -31,7 +31,8 @@ def give(number: int | None, token: str | None, hit: int, verdict: int) -> None:
 def all_verdicts() -> list[dict[str, Any]]:
     """All verdicts, the oldest first."""
     given = list(Feedback.objects.order_by("given", "query", "hit"))
-    names = _names({one.hit for one in given} | {n for one in given if (n := _number(one))})
+    named = {n for one in given for n in (one.hit, _number(one)) if n is not None}
+    names = _names(named)
     return [
         {
             "query": one.query,

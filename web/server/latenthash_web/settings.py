@@ -43,11 +43,13 @@ MAX_PIXELS = _number("MAX_PIXELS", 50_000_000)
 MAX_JSON = 100_000  # bytes
 MAX_TOP = _number("MAX_TOP", 1000)
 RATE = _number("RATE", 60)  # costly requests a minute and address; 0: no limit
+PROXIES = _words("PROXIES")  # addresses whose word on who asks is taken
 UPLOADS_KEPT = _number("UPLOADS_KEPT", 500)
 UPLOAD_SECONDS = 3600
 FETCH = _text("FETCH", "1") != "0"
 FETCH_NETWORKS = _words("FETCH_NETWORKS")  # private networks that may be fetched from
 FETCH_SECONDS = 10
+BATCH = max(1, _number("BATCH", 1))  # pictures that the network takes at once
 BODY_SECONDS = _number("BODY_SECONDS", 30)
 PRESIGN = _text("S3_PRESIGN") == "1"
 

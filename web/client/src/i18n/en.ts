@@ -54,6 +54,7 @@ export const en = {
     withdraw: 'Withdraw this rating',
     upload: 'Your picture',
     byUpload: 'Pictures like yours',
+    full: 'The picture in full size, in a new tab',
     codeHint: (bits: number, ones: number) => `Code of ${bits} bits, ${ones} of them 1`,
   },
 

@@ -50,6 +50,7 @@ export const zh: Messages = {
     withdraw: '撤回这个评价',
     upload: '你的图片',
     byUpload: '与你的图片相似的图片',
+    full: '在新标签页查看原图',
     codeHint: (bits, ones) => `${bits} 位编码，其中 ${ones} 位是 1`,
   },
 

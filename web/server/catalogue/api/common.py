@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from .schemas import Refusal
@@ -15,8 +16,12 @@ def answers(kind: Any, *more: int, ok: int = 200) -> dict[Any, Any]:
 
 
 def client_of(request: HttpRequest) -> str:
-    """Address that is counted for limits."""
-    return str(request.META.get("REMOTE_ADDR", ""))
+    """Address that is counted for limits: the nearest one that is no proxy of ours."""
+    address = str(request.META.get("REMOTE_ADDR", ""))
+    told = request.headers.get("X-Forwarded-For", "").split(",")
+    while address in settings.PROXIES and told:
+        address = told.pop().strip() or address
+    return address
 
 
 def content(*kinds: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Search(WaysAndCrop):
         return self
 
 
-class Explain(Search):
+class SearchAndHit(Search):
     """The query as it was searched, and one of its hits."""
 
     hit: Number
@@ -200,6 +200,12 @@ class Answer(Schema):
     overlap_with_exact: float | None = None
     warnings: list[str]
     refined: bool
+
+
+class Copies(Schema):
+    """Near-copies that were folded into a hit, nearest first; ranks are those among them."""
+
+    hits: list[Hit]
 
 
 class Distances(Schema):

@@ -12,11 +12,11 @@ from ninja.files import UploadedFile
 from pydantic import ValidationError as Faults
 
 from .. import fetching, limits, metrics, services, uploads
-from ..answers import answer_json, row_of
+from ..answers import answer_json, hits_json, row_of
 from ..errors import invalid
 from ..sync import synchronise
 from .common import answers, client_of
-from .schemas import Answer, Explain, Search, Ways, WaysAndCrop, Why
+from .schemas import Answer, Copies, Search, SearchAndHit, Ways, WaysAndCrop, Why
 
 router = Router(tags=["search"])
 
@@ -45,11 +45,20 @@ def search_upload(
 
 
 @router.post("/explain", response=answers(Why, 404, 413, 415, 429), summary="Why this match")
-def explain(request: HttpRequest, ask: Explain) -> Any:
+def explain(request: HttpRequest, ask: SearchAndHit) -> Any:
     """Both codes, the distance under every metric, the ranks before and after the rerank."""
     library = synchronise()
     query, _ = _query(request, ask)
     return library.explain(query, wish_of(ask), ask.hit)
+
+
+@router.post("/copies", response=answers(Copies, 404, 413, 415, 429),
+             summary="Near-copies of a hit")  # fmt: skip
+def copies(request: HttpRequest, ask: SearchAndHit) -> Any:
+    """The images that were folded into a hit: as many as its `near_copies` says."""
+    library = synchronise()
+    query, _ = _query(request, ask)
+    return {"hits": hits_json(library.copies(query, wish_of(ask), ask.hit))}
 
 
 def _ways(text: str) -> WaysAndCrop:

@@ -86,8 +86,9 @@ def _document(row: Image) -> dict[str, Any]:
 
 
 def _answer(query: dict[str, Any], found: services.Found) -> JsonResponse:
-    rows = Image.objects.in_bulk(found.ids)
-    columns = zip(found.ids, found.hamming, found.distances, strict=True)
+    hits = found.hits
+    rows = Image.objects.in_bulk(hits.ids)
+    columns = zip(hits.ids, hits.hamming, hits.distances, strict=True)
     results = [
         {**_document(rows[number]), "rank": rank, "hamming": hamming, "distance": distance}
         for rank, (number, hamming, distance) in enumerate(columns, 1)

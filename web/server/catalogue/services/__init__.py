@@ -8,12 +8,13 @@ its arrays are mapped, so that all workers share one copy in memory.
 from .contents import METRIC_NAMES
 from .library import Library, library, open_library, warm
 from .pictures import Picture, rewritten
-from .terms import Entry, Found, Query, Wish
+from .terms import Entry, Found, HitList, Query, Wish
 
 __all__ = [
     "METRIC_NAMES",
     "Entry",
     "Found",
+    "HitList",
     "Library",
     "Picture",
     "Query",

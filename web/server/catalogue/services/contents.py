@@ -126,8 +126,9 @@ class Contents:
 
     def label_counts(self) -> list[tuple[int, int]]:
         """(label, images) of the classes that have any, -1 for unknown."""
-        labels = [s.labels[s.live_positions] for s in self.index.generation.segments]
-        found, counts = np.unique(np.concatenate([*labels, []]).astype(int), return_counts=True)
+        parts = [np.empty(0, np.int32)]
+        parts += [s.labels[s.live_positions] for s in self.index.generation.segments]
+        found, counts = np.unique(np.concatenate(parts), return_counts=True)
         return list(zip(found.tolist(), counts.tolist(), strict=True))
 
     def entries(self, only: set[int] | None = None) -> Iterator[Entry]:

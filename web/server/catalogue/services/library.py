@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -60,8 +62,8 @@ class Library(Searching):
             classes=classes,
             root=str(root),
         )
-        with tempfile.TemporaryDirectory(dir=settings.DATA) as folder, refusing():
-            path = Path(folder) / "added.h5"
+        with _scratch() as folder, refusing():
+            path = folder / "added.h5"
             with CodeWriter(path, self.index.bits, self.index.dim, 1) as writer:
                 writer.append(rows)
                 writer.finish(manifest)
@@ -101,3 +103,15 @@ def warm() -> None:
         open_library().network.load()
     except Problem:
         logger.warning("pictures cannot be searched with; images of the library can")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty folder; a process that was killed may have left it full."""
+    folder: Path = settings.DATA / "adding"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

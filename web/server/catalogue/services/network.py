@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 
 from latenthash.engines import get_engine
 from latenthash.images import decode, prepare
@@ -17,16 +18,18 @@ from latenthash.search import index_model
 
 from .refusals import refusing
 from .terms import Query
+from .together import Together
 
 
 class Network:
-    """Makes codes and features of pictures, one at a time."""
+    """Makes codes and features of pictures, one batch at a time."""
 
     def __init__(self, folder: Path, engine: str, facts: dict[str, Any]) -> None:
         """Name the index whose network it is, what runs it, and the index's facts of it."""
         self.facts = facts
         self._folder, self._engine = folder, engine
-        self._computing = Lock()
+        self._loading, self._computing = Lock(), Lock()
+        self._described = Together(self._describe, settings.BATCH)
 
     @cached_property
     def _model(self) -> HashModel:
@@ -38,12 +41,16 @@ class Network:
 
     def load(self) -> None:
         """Load the network now."""
-        with self._computing, refusing():
-            _ = self._net
+        with refusing():
+            self._loaded()
+
+    def _loaded(self) -> tuple[HashModel, Any]:
+        with self._loading:  # a second request waits for the network of the first
+            return self._model, self._net
 
     def close(self) -> None:
         """Free it, once it is not computing."""
-        with self._computing:
+        with self._computing, self._loading:
             if (net := self.__dict__.pop("_net", None)) is not None:
                 net.close()
 
@@ -51,18 +58,23 @@ class Network:
         """Code (W,), feature (D,) and the milliseconds it took, of a picture."""
         begin = perf_counter()
         with refusing():
-            with self._computing:  # a second request waits for the network of the first
-                preprocess, net = self._model.preprocess, self._net
+            preprocess = self._loaded()[0].preprocess
             size = preprocess.resize if query.crop is None else None
             pixels = decode(query.picture, preprocess.channels, size)
             if query.crop is not None:
                 pixels = _cropped(pixels, query.crop)
             values = prepare(pixels, preprocess)
             decoded = perf_counter()
-            with self._computing:
-                features, codes = self._model.encode(net, values[None])
+            code, feature = self._described(values)
         times = {"decode": 1e3 * (decoded - begin), "encode": 1e3 * (perf_counter() - decoded)}
-        return codes[0], features[0].astype(np.float32), times
+        return code, feature.astype(np.float32), times
+
+    def _describe(self, images: list[Any]) -> list[tuple[Any, Any]]:
+        """Codes and features of preprocessed images, (C, H, W) each."""
+        with self._computing:
+            model, net = self._loaded()
+            features, codes = model.encode(net, np.stack(images))
+        return list(zip(codes, features, strict=True))
 
 
 def _cropped(pixels: Any, crop: tuple[float, float, float, float]) -> Any:

@@ -17,14 +17,14 @@ from latenthash.hamming import distances as hamming_distances
 from latenthash.hamming import to_text, unpack
 from latenthash.index import Filter, Hits, SearchOptions
 from latenthash.index.bucket.eligible import eligible
-from latenthash.index.folding import search_folded
+from latenthash.index.folding import folded_into, search_folded
 from latenthash.search import warnings_of
 
 from ..errors import invalid, not_found
 from .contents import Contents
 from .network import Network
 from .refusals import refusing
-from .terms import Found, Query, Seen, Wish
+from .terms import Found, HitList, Query, Seen, Wish
 
 _AHEAD = 4  # times the hits wanted that a refined search looks at
 
@@ -96,16 +96,10 @@ class Searching(Contents):
                 best, _, _ = self._hits(seen, replace(options, exact=True), wish)
                 exact_ms = 1e3 * (perf_counter() - started)
                 overlap = len(np.intersect1d(hits.ids, best.ids)) / max(1, len(best.ids))
-            nearer = self._nearer(seen.code, options.filter)
-            codes = self._codes(hits.ids)
+            listed = self._listed(hits, copies, seen, options)
         return Found(
             code=to_text(seen.code, self.index.bits),
-            ids=hits.ids.tolist(),
-            hamming=hits.hamming.tolist(),
-            distances=hits.distances.tolist(),
-            coarse_ranks=nearer[hits.hamming].tolist(),
-            copies=copies.tolist(),
-            codes=codes,
+            hits=listed,
             certificate={
                 "radius": hits.radius,
                 "buckets": hits.buckets,
@@ -126,13 +120,33 @@ class Searching(Contents):
             overlap=overlap,
         )
 
+    def copies(self, query: Query, wish: Wish, number: int) -> HitList:
+        """Near-copies that a search folds into one of its hits, nearest first."""
+        if not self.has(number):
+            raise not_found(f"no image {number} - it may have been removed")
+        seen, options = self.see(query, wish), self.options(wish)
+        ahead = _ahead(seen, options, wish)
+        with refusing():
+            hits = folded_into(self.index, seen.code, seen.feature, ahead, number)
+            return self._listed(hits, np.zeros(len(hits.ids), np.int64), seen, options)
+
+    def _listed(self, hits: Hits, copies: Any, seen: Seen, options: SearchOptions) -> HitList:
+        nearer = self._nearer(seen.code, options.filter)
+        return HitList(
+            ids=hits.ids.tolist(),
+            hamming=hits.hamming.tolist(),
+            distances=hits.distances.tolist(),
+            coarse_ranks=nearer[hits.hamming].tolist(),
+            copies=copies.tolist(),
+            codes=self._codes(hits.ids),
+        )
+
     def _hits(
         self, seen: Seen, options: SearchOptions, wish: Wish
     ) -> tuple[Hits, Any, dict[str, float]]:
         """Hits, near-copies of each, and what folding took."""
-        more = options.top * (_AHEAD if seen.votes else 1) + len(wish.disliked)
         begin = perf_counter()
-        ahead = replace(options, top=more)
+        ahead = _ahead(seen, options, wish)
         if wish.fold:
             hits, copies = search_folded(self.index, seen.code, seen.feature, ahead)
             spent = 1e3 * (perf_counter() - begin) - sum(hits.timings_ms.values())
@@ -199,3 +213,9 @@ class Searching(Contents):
                 "rank": int(place[0]) + 1 if len(place) else None,
                 "bits_weight": seen.votes.weights.tolist() if seen.votes else None,
             }
+
+
+def _ahead(seen: Seen, options: SearchOptions, wish: Wish) -> SearchOptions:
+    """Looks at more hits where some may be moved or left out."""
+    more = options.top * (_AHEAD if seen.votes else 1) + len(wish.disliked)
+    return replace(options, top=more)

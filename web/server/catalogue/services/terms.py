@@ -51,22 +51,34 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Found:
-    """An answer in numbers; lists have one entry a hit, best first.
+class HitList:
+    """Hits in numbers: lists with one entry a hit, best first.
 
     Attributes:
-        codes: of the hits, as 0 and 1.
         coarse_ranks: 1 + the images whose code is nearer.
         copies: near-copies folded into each.
+        codes: as 0 and 1.
     """
 
-    code: str
     ids: list[int]
     hamming: list[int]
     distances: list[float]
     coarse_ranks: list[int]
     copies: list[int]
     codes: list[str]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer in numbers.
+
+    Attributes:
+        code: that was searched with, as 0 and 1.
+        exact_ms, overlap: of the plain search and with its hits, if both were compared.
+    """
+
+    code: str
+    hits: HitList
     certificate: dict[str, Any]
     timings_ms: dict[str, float]
     warnings: list[str]
