@@ -1,10 +1,19 @@
 """Indexes over codes and features."""
 
-from .base import DEFAULT_CANDIDATES, MAX_CANDIDATES, Hits, Index, SearchOptions, StoredIndex
-from .bucket import AddReport, BucketIndex, IndexWriter, build_index
+from .base import (
+    DEFAULT_CANDIDATES,
+    MAX_CANDIDATES,
+    AddReport,
+    Hits,
+    Index,
+    SearchOptions,
+    StoredIndex,
+    StoredWriter,
+)
+from .bucket import BucketIndex, IndexWriter, build_index
 from .filter import Filter
 from .linear import LinearIndex
-from .opening import Address, open_index, parse_address
+from .opening import Address, open_index, open_writer, parse_address
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -19,7 +28,9 @@ __all__ = [
     "LinearIndex",
     "SearchOptions",
     "StoredIndex",
+    "StoredWriter",
     "build_index",
     "open_index",
+    "open_writer",
     "parse_address",
 ]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codes import CodeSet
 from ..distances import METRICS
 from ..errors import DataError
 from ..hamming import Codes
 from ..manifest import Manifest
+from ..progress import Progress, silent
+from .contents import Contents
 from .filter import Filter
 
 DEFAULT_CANDIDATES = 1000
 MAX_CANDIDATES = 200_000
 Self = TypeVar("Self", bound="StoredIndex")
+Writer = TypeVar("Writer", bound="StoredWriter")
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,21 @@ class Hits:
     timings_ms: dict[str, float] = field(default_factory=dict, compare=False)
 
 
+@dataclass(frozen=True)
+class AddReport:
+    """What adding did.
+
+    Attributes:
+        added: images stored.
+        duplicates: (name, name of the image with the same content) of those left out.
+        generation: the current one now.
+    """
+
+    added: int
+    duplicates: list[tuple[str, str]]
+    generation: int
+
+
 class Index(Protocol):
     """Searches images by code, then by feature."""
 
@@ -163,6 +183,11 @@ class StoredIndex(Protocol):
         """Values of a feature."""
         ...
 
+    @property
+    def contents(self) -> Contents:
+        """The images, one by one."""
+        ...
+
     def __len__(self) -> int: ...
 
     def refresh(self) -> bool:
@@ -210,3 +235,47 @@ class StoredIndex(Protocol):
     def __enter__(self: Self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+class StoredWriter(Protocol):
+    """The one writer of an index, as a context."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the generation in force: bits, dim, next_id, generation, images."""
+        ...
+
+    def add(self, codes: CodeSet, on_progress: Progress = silent) -> AddReport:
+        """Append the images of a code set that the index does not hold yet.
+
+        Raises:
+            MismatchError: codes of another network, of other bits or feature size.
+            DataError: a name that is taken by an image with another content.
+            StorageError: nothing can be written.
+        """
+        ...
+
+    def remove(self, ids: Iterable[int] | NDArray[np.int64]) -> int:
+        """Remove images; how many there were.
+
+        Raises:
+            StorageError: nothing can be written.
+        """
+        ...
+
+    def compact(self, on_progress: Progress = silent) -> object:
+        """Give back the room of removed images.
+
+        Raises:
+            StorageError: nothing can be written.
+        """
+        ...
+
+    def __enter__(self: Writer) -> Writer: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

@@ -36,7 +36,7 @@ def search_folded(
 
 
 def folded_into(
-    index: BucketIndex,
+    index: StoredIndex,
     code: Codes,
     feature: NDArray[np.floating],
     options: SearchOptions,
@@ -53,7 +53,7 @@ def folded_into(
 
 
 def _looked_at(
-    index: BucketIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
+    index: StoredIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
 ) -> tuple[Hits, NDArray[np.int64]]:
     """Hits enough to keep `options.top` of them, and the place of that each folds into."""
     asked = options.top + options.top // _SPARE + _SPARE

@@ -13,8 +13,8 @@ from typing import Any
 from ..codes import CodeSet
 from ..errors import DataError
 from ..progress import Progress, silent
-from .base import StoredIndex
-from .bucket import BucketIndex, build_index
+from .base import StoredIndex, StoredWriter
+from .bucket import BucketIndex, IndexWriter, build_index
 
 Address = Path | str
 """A folder, or text such as `milvus://host:port/collection`."""
@@ -61,6 +61,19 @@ def open_index(address: Address, ram: int | None = None) -> StoredIndex:
         raise DataError(f"{where}: memory to lock", "its server decides; leave it out")
     opened: StoredIndex = _adapter(where).open_index(where)
     return opened
+
+
+def open_writer(address: Address) -> StoredWriter:
+    """The one writer of an index, to be used as a context; adapters connect at once.
+
+    Raises:
+        DataError, EngineError, StorageError: as for `open_index`.
+    """
+    where = parse_address(str(address))
+    if isinstance(where, Path):
+        return IndexWriter(where)
+    writer: StoredWriter = _adapter(where).open_writer(where)
+    return writer
 
 
 def build(

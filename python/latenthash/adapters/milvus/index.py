@@ -22,6 +22,7 @@ from . import facts
 from .address import parse
 from .coarse import Near, nearest
 from .codes import CodeRows
+from .contents import MilvusContents
 from .fine import RERANKS, Features, Floats
 from .model_files import model_folder
 from .server import Server
@@ -29,8 +30,8 @@ from .text import clause
 from .verify import verify
 
 Ids = NDArray[np.int64]
-DEFAULT_RERANK = "here"
-"""Not measured yet: benchmarks/milvus_bench.py compares the two."""
+DEFAULT_RERANK = "milvus"
+"""The faster one where it can be had, as docs/scaling.md has it from benchmarks/milvus_bench.py."""
 _IN_MILVUS = frozenset({"l2"})  # metrics that Milvus ranks by
 _NONE = np.empty(0, np.int64)
 
@@ -96,9 +97,9 @@ class MilvusIndex(Closing):
         return self._now.features.dim
 
     @property
-    def rows(self) -> CodeRows:
+    def contents(self) -> MilvusContents:
         """The images, one by one."""
-        return self._now.codes
+        return MilvusContents(self._now.codes, self.manifest["classes"])
 
     def __len__(self) -> int:
         return self._now.images

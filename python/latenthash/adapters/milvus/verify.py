@@ -59,7 +59,7 @@ def _check_features(server: Server, features: Features, rows: Sequence[Row]) -> 
         return
     found, there = features.get(np.array([row["id"] for row in rows], np.int64))
     _require(server, there, rows, "it has a code and no feature")
-    _require(server, np.isfinite(found).all(axis=1), rows, "its feature is not finite")
+    _require(server, np.asarray(np.isfinite(found).all(axis=1)), rows, "its feature is not finite")
 
 
 def _require(server: Server, good: NDArray[np.bool_], rows: Sequence[Row], problem: str) -> None:

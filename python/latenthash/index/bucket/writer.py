@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from ...errors import DataError
 from ...files import fsync, sha256, storage_errors
 from ...manifest import IDENTITY, Manifest, require_same
 from ...progress import Progress, silent
+from ..base import AddReport
 from . import layout
 from .arrays import write_array
 from .build import next_manifest, write_codes
@@ -29,21 +29,6 @@ from .segment_writer import write_segment
 from .tidy import remove_unnamed
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class AddReport:
-    """What `IndexWriter.add` did.
-
-    Attributes:
-        added: images stored.
-        duplicates: (name, name of the image with the same content) of those left out.
-        generation: the current one now.
-    """
-
-    added: int
-    duplicates: list[tuple[str, str]]
-    generation: int
 
 
 class IndexWriter:
@@ -81,6 +66,11 @@ class IndexWriter:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    @property
+    def manifest(self) -> Manifest:
+        """Facts of the current generation."""
+        return self.generation.manifest
 
     @property
     def _number(self) -> int:
