@@ -301,7 +301,7 @@ def measured_node(results: Path) -> Node:
     return Node(round(fixed, 3), round(slope, 4), round(whole["p99_ms"] / whole["p50_ms"], 2))
 
 
-def plan(node: Node, memory: float, seed: int) -> str:
+def plan(node: Node, memory: float, seed: int, queries: int = _PLANNED) -> str:
     """Tables for 100 million and a billion images, as Markdown."""
     lines = [
         "| images | engine | codes | tables | features | nodes, features on disk | nodes, "
@@ -328,13 +328,13 @@ def plan(node: Node, memory: float, seed: int) -> str:
             (2, "hedged"),
             (3, "shortest"),
         ):
-            lines.append(_row(images, Cluster(shards, replicas, policy), node, seed))
+            lines.append(_row(images, Cluster(shards, replicas, policy), node, seed, queries))
     return "\n".join(lines)
 
 
-def _row(images: float, cluster: Cluster, node: Node, seed: int) -> str:
+def _row(images: float, cluster: Cluster, node: Node, seed: int, queries: int) -> str:
     sizes = local_bytes(Shape(images))
-    found = simulate(cluster, node, images, sum(sizes.values()) / cluster.shards, _PLANNED, seed)
+    found = simulate(cluster, node, images, sum(sizes.values()) / cluster.shards, queries, seed)
     spans = [found[name] for name in ("before", "unnoticed", "reloading")]
     times = " | ".join(f"{_shown(span['p50_ms'])}, {_shown(span['p99_ms'])}" for span in spans)
     lacking = max(span["without_a_shard"] for span in spans)
