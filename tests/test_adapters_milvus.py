@@ -27,6 +27,7 @@ from latenthash.codes import CodeSet, Rows
 from latenthash.errors import DataError, EngineError, MismatchError, StorageError
 from latenthash.hamming import distances
 from latenthash.index import Filter, LinearIndex, SearchOptions, open_index, parse_address
+from latenthash.index.contents import Image
 from milvus_server import MISSING, free_ports, running
 from test_index import (
     CLASSES,
@@ -38,6 +39,9 @@ from test_index import (
     require_same,
     two_bit_rows,
 )
+from test_index import add as add_to_folder
+from test_index import build as build_folder
+from test_index import remove as remove_from_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = count()
@@ -261,7 +265,7 @@ def require_answers(
     assert single.ids.tolist() == found[0].ids.tolist()
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 2**32),
     most=st.sampled_from([8, coarse_step.MOST_HITS]),
@@ -270,7 +274,7 @@ def require_answers(
 def test_milvus_answers_as_the_oracle(
     index: MilvusIndex, parts: list[Rows], seed: int, most: int, options: list[SearchOptions]
 ) -> None:
-    linear, queries = oracle(index, parts, REMOVED), clustered(3, BITS, seed)  # type: ignore[arg-type]
+    linear, queries = oracle(index, parts, REMOVED), clustered(3, BITS, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coarse_step, "MOST_HITS", most)
         for one in options:
@@ -368,6 +372,7 @@ def with_content(rows: Rows, first: int) -> Rows:
     return replace(rows, content=content)
 
 
+@pytest.mark.slow
 def test_a_change_is_seen_after_refresh_and_a_removal_at_once(server: str, tmp_path: Path) -> None:
     """Also what is the same content, and what a writer that died has left."""
     rows, more = with_content(clustered(30, 8, 0), 1), with_content(clustered(12, 8, 1, 30), 29)
@@ -417,6 +422,7 @@ def add_and_die_between_features_and_codes(writer: MilvusWriter, codes: CodeSet)
     writer.add(codes)
 
 
+@pytest.mark.slow
 def test_a_feature_without_a_code_and_a_code_without_a_feature(server: str, tmp_path: Path) -> None:
     rows = two_bit_rows()
     address = build(server, tmp_path, rows, 2)
@@ -441,11 +447,22 @@ def test_a_feature_without_a_code_and_a_code_without_a_feature(server: str, tmp_
 
 
 @pytest.mark.slow
+@settings(max_examples=60)
+@given(options=st.lists(OPTIONS, min_size=2, max_size=2), seed=st.integers(0, 2**32))
+def test_milvus_answers_as_the_oracle_many_times(
+    index: MilvusIndex, parts: list[Rows], seed: int, options: list[SearchOptions]
+) -> None:
+    linear, queries = oracle(index, parts, REMOVED), clustered(3, BITS, seed)
+    for one in options:
+        require_answers(index, linear, queries, one)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [1, 7, 8, 48, 64, 65, 128, 1024])
 def test_any_width(server: str, tmp_path: Path, bits: int) -> None:
     rows, queries = clustered(60, bits, bits), clustered(3, bits, 1)
     with MilvusIndex(build(server, tmp_path, rows, bits)) as index:
-        linear = oracle(index, [rows])  # type: ignore[arg-type]
+        linear = oracle(index, [rows])
         for options in (
             SearchOptions(candidates=9),
             SearchOptions(radius=bits // 4, metric="chi2"),
@@ -487,7 +504,7 @@ def test_large_enough_for_an_index_of_its_own(server: str, tmp_path: Path) -> No
     """Sealed segments: codes and features come from Milvus' indexes, not from what grows."""
     rows, queries = clustered(12_000, 32, 5), clustered(5, 32, 6)
     with MilvusIndex(build(server, tmp_path, rows, 32), "milvus") as index:
-        linear = oracle(index, [rows])  # type: ignore[arg-type]
+        linear = oracle(index, [rows])
         for options in (SearchOptions(top=50), SearchOptions(top=50, candidates=5000, metric="l1")):
             require_answers(index, linear, queries, options)
 
@@ -523,3 +540,32 @@ def test_the_tools_take_the_address(server: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert refused.returncode == 2
     assert "unknown faiss://" in refused.stderr
+
+
+@pytest.mark.slow
+def test_contents_are_those_of_a_folder(address: str, parts: list[Rows], tmp_path: Path) -> None:
+    """What the web system lists: the same from Milvus and from a folder."""
+    build_folder(tmp_path, parts[0], BITS)
+    for part in parts[1:]:
+        add_to_folder(tmp_path, part, BITS)
+    remove_from_folder(tmp_path, REMOVED)
+    with open_index(tmp_path / "index") as folder, open_index(address) as remote:
+        one, other = folder.contents, remote.contents
+        assert one.label_counts() == other.label_counts()
+        for label in (None, -1, 0, 1, 7):
+            assert one.ids(label).tolist() == other.ids(label).tolist()
+        for only in (None, {4, 7, 3, 999}):
+            pairs = zip(one.images(only), other.images(only), strict=True)
+            assert all(as_tuple(a) == as_tuple(b) for a, b in pairs)
+        ids = np.array([84, 0, 50, 3], np.int64)
+        assert [one.has(n) for n in ids.tolist()] == [other.has(n) for n in ids.tolist()]
+        assert (one.packed(ids[1:3]) == other.packed(ids[1:3])).all()
+        code, away = parts[1].codes[2], np.arange(BITS + 1, dtype=np.uint16)
+        for wanted in (None, Filter(labels=["a"]), Filter(names=["d/*"]), Filter(ids=[])):
+            expected = one.nearer(code, away, wanted).tolist()
+            assert other.nearer(code, away, wanted).tolist() == expected
+        assert one.find_content(bytes(31) + b"x") is other.find_content(bytes(31) + b"x") is None
+
+
+def as_tuple(image: Image) -> tuple[Any, ...]:
+    return image.number, image.name, image.label, image.code.tobytes(), image.content
