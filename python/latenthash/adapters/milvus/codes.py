@@ -61,13 +61,13 @@ class CodeRows:
             first, stop, limit, ids[counts], buckets[counts], hamming[counts], len(hits), last
         )
 
-    def get(self, ids: Ids, columns: Sequence[str]) -> dict[int, Row]:
-        """{id: columns} of those of the images that are there."""
+    def get(self, ids: Ids, columns: Sequence[str], newest: bool = False) -> dict[int, Row]:
+        """{id: columns} of those of the images that are there; `newest` as of `Server.query`."""
         wanted = np.unique(ids[(ids >= 0) & (ids < self.stop)])
         found: dict[int, Row] = {}
         for start in range(0, len(wanted), _BLOCK):
             condition = among("id", wanted[start : start + _BLOCK].tolist())
-            rows = self._server.query(self._name, condition, ["id", *columns])
+            rows = self._server.query(self._name, condition, ["id", *columns], newest)
             found.update((row["id"], readable(row)) for row in rows)
         return found
 

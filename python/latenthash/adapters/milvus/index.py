@@ -106,7 +106,8 @@ class MilvusIndex(Closing):
 
     def refresh(self) -> bool:
         """Take up the current generation; whether it is another than before."""
-        if facts.current(self._server, newest=False) == self.manifest["generation"]:
+        known = facts.current(self._server, newest=False)
+        if known is not None and known <= self.manifest["generation"]:
             return False
         self._now = self._taken(facts.load(self._server))
         return True
@@ -184,7 +185,7 @@ class MilvusIndex(Closing):
 
     def _require_gone(self, now: _Now, ids: Ids) -> None:
         """Images without a feature were removed while they were searched; others are damaged."""
-        if still := now.codes.get(ids, []):
+        if still := now.codes.get(ids, [], newest=True):
             problem = f"{self.address}: image {min(still)} has a code and no feature"
             raise StorageError(problem, "remove it, and add it again; verify tells of all")
 
