@@ -27,7 +27,7 @@ from typing import Any
 
 try:
     from latenthash.engines import Engine, get_engine
-    from latenthash.errors import LatentHashError
+    from latenthash.errors import DataError, LatentHashError
     from latenthash.progress import Progress
 except ImportError as error:
     sys.exit(f"error: {error} - run `make setup` first, or `pip install .` in this folder")
@@ -59,6 +59,7 @@ def run(main: Callable[[], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("matplotlib", "faiss.loader"):  # of font caches and processors
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # its errors are told as ours
     try:
         sys.exit(main() or 0)
     except LatentHashError as error:
@@ -159,14 +160,35 @@ def net_file(net: str, name: str) -> Path:
 _LATEST = ROOT / "run/latest-index"
 
 
-def remember_index(index: Path) -> None:
+def address(text: str) -> Path | str:
+    """An index on the command line: a folder, or an address such as milvus://host:port/name."""
+    from latenthash.index import parse_address
+
+    try:
+        return parse_address(text)
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_index(parser: argparse.ArgumentParser) -> None:
+    """--index."""
+    parser.add_argument(
+        "--index",
+        type=address,
+        help="index folder, or milvus://host:port/collection; default: the last one built",
+    )
+
+
+def remember_index(index: Path | str) -> None:
     """Make `index` the default of search.py."""
     _LATEST.parent.mkdir(exist_ok=True)
-    _LATEST.write_text(str(index.resolve()))
+    _LATEST.write_text(str(index.resolve() if isinstance(index, Path) else index))
 
 
-def latest_index() -> Path:
+def latest_index() -> Path | str:
     """The index that was built last."""
+    from latenthash.index import parse_address
+
     if not _LATEST.is_file():
         raise LatentHashError("no index was built yet", "run `make demo`, or give --index")
-    return Path(_LATEST.read_text())
+    return parse_address(_LATEST.read_text())

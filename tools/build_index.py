@@ -8,8 +8,9 @@ import _cli  # isort: skip  (first: it finds the project's interpreter)
 from pathlib import Path
 
 from latenthash.codes import CodeSet
-from latenthash.index import BucketIndex, build_index
+from latenthash.index import open_index
 from latenthash.index.bucket.layout import STORAGE
+from latenthash.index.opening import build
 
 KEYS = ("images", "buckets", "bits", "dim", "storage", "feature_loss")
 
@@ -21,30 +22,36 @@ def main() -> None:
         "python tools/build_index.py codes.h5 run/index",
     )
     parser.add_argument("codes", type=Path, help="output of extract.py")
-    parser.add_argument("index", type=Path, help="folder to write; an index there is replaced")
+    parser.add_argument(
+        "index",
+        type=_cli.address,
+        help="folder to write, or milvus://host:port/collection; an index there is replaced",
+    )
     parser.add_argument(
         "--storage",
         choices=STORAGE,
-        default="float16",
-        help="of the features; int8 halves them and the time to read them, and says what it costs",
+        help="of the features in a folder, float16 unless said; int8 halves them and the time "
+        "to read them, and says what it costs",
     )
     _cli.add_json(parser)
     args = parser.parse_args()
 
     with CodeSet(args.codes) as codes, _cli.bar("indexing") as progress:
-        build_index(codes, args.index, args.storage, progress)
+        build(codes, args.index, args.storage, progress)
     _cli.remember_index(args.index)
-    facts = BucketIndex(args.index).manifest
+    with open_index(args.index) as index:
+        facts = index.manifest
     if args.json:
         _cli.report_json(
             {
                 "index": str(args.index),
-                **{key: facts[key] for key in KEYS},
+                **{key: facts[key] for key in KEYS if key in facts},
             }
         )
     else:
+        buckets = f" in {facts['buckets']} buckets" if "buckets" in facts else ""
         print(
-            f"{args.index}: {facts['images']} images in {facts['buckets']} buckets, "
+            f"{args.index}: {facts['images']} images{buckets}, "
             f"{facts['bits']} bits, {facts['dim']}-d {facts['storage']} features"
         )
 

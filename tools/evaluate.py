@@ -138,7 +138,11 @@ def add_rerank(parser: _cli.argparse.ArgumentParser) -> None:
         help="take nearest buckets until they hold M images; 0: no limit",
     )  # fmt: skip
     parser.add_argument("--exact", action="store_true", help="compare all images by feature")
-    parser.add_argument("--index", help="index of --codes; default: one for the time of the run")
+    parser.add_argument(
+        "--index",
+        help="index of --codes, a folder or milvus://host:port/collection; default: one for the "
+        "time of the run",
+    )
 
 
 def show(outcome: Outcome, args: _cli.argparse.Namespace) -> None:

@@ -77,7 +77,7 @@ def add_model(parser: _cli.argparse.ArgumentParser) -> None:
     which.add_argument("--net", help="folder in prototxt/ or caffe_models/, or a deploy prototxt")
     which.add_argument(
         "--index",
-        type=Path,
+        type=_cli.address,
         help="the network and hash of this index: for images to be added to it",
     )
     parser.add_argument(

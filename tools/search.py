@@ -72,7 +72,7 @@ def arguments() -> _cli.argparse.Namespace:
         metavar="NAME",
         help="query with this image of the index, as search.py names it; needs no network",
     )
-    parser.add_argument("--index", type=Path, help="index folder; default: the last one built")
+    _cli.add_index(parser)
     parser.add_argument("--top", type=int, default=DEFAULTS.top, help="hits wanted")
     parser.add_argument(
         "--metric", choices=METRICS, default=DEFAULTS.metric, help="distance between features"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import _cli  # isort: skip  (first: it finds the project's interpreter)
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,15 +18,17 @@ WEB = _cli.ROOT / "web"
 
 def main() -> None:
     args = arguments()
-    index = (args.index or _cli.latest_index()).resolve()
-    if not (index / "manifest.json").is_file():
-        raise DataError(f"{index}: no index there", "run build_index.py or `make demo`")
+    index = args.index or _cli.latest_index()
+    if isinstance(index, Path):
+        index = index.resolve()
+        if not (index / "manifest.json").is_file():
+            raise DataError(f"{index}: no index there", "run build_index.py or `make demo`")
     sys.path.insert(0, str(WEB / "server"))
     from latenthash_web.serving import LOOPBACK, Options, prepare, run
 
     options = Options(
         index=index,
-        data=(args.data or Path(f"{index}-web")).resolve(),
+        data=(args.data or data_folder(index)).resolve(),
         host=args.host,
         port=args.port,
         workers=args.workers,
@@ -47,13 +50,20 @@ def main() -> None:
     run(options)
 
 
+def data_folder(index: Path | str) -> Path:
+    """Where the catalogue of an index lies unless told: beside it, or in run/."""
+    if isinstance(index, Path):
+        return Path(f"{index}-web")
+    return _cli.ROOT / "run" / f"{re.sub('[^A-Za-z0-9]+', '-', index)}-web"
+
+
 def arguments() -> _cli.argparse.Namespace:
     parser = _cli.parser(
         "Serve an index on this machine: a page to browse, click, upload and find, and its API. "
         "docs/web.md lists what the environment sets besides.",
         "python tools/serve.py --index run/index",
     )
-    parser.add_argument("--index", type=Path, help="index folder; default: the last one built")
+    _cli.add_index(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on")
     workers = max(2, usable_cores())

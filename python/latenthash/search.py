@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,7 @@ from .engines import Engine, Net
 from .errors import DataError, EngineError
 from .hamming import Codes, to_text
 from .images import load
-from .index import BucketIndex, Hits, SearchOptions
+from .index import Address, Hits, SearchOptions, StoredIndex, open_index
 from .index.folding import search_folded
 from .model import HashModel, stored_model
 
@@ -107,20 +106,20 @@ class Answer:
 class Searcher(Closing):
     """An index with its network, ready for queries. Close it, or use it as a context."""
 
-    def __init__(self, folder: Path, engine: Engine | None, ram: int | None = None) -> None:
-        """Open the index in `folder` and load the network that built it.
+    def __init__(self, index: Address, engine: Engine | None, ram: int | None = None) -> None:
+        """Open an index and load the network that built it.
 
         Args:
-            folder: of the index.
+            index: its folder or address.
             engine: runs the network; None: search by name only.
-            ram: bytes of the index to lock in memory; see `BucketIndex`.
+            ram: bytes of the index to lock in memory; see `open_index`.
 
         Raises:
-            DataError, StorageError: no index, or a damaged one.
+            DataError, StorageError: no index, or a damaged one, or nobody answers.
             MismatchError: the weights that built it are gone or changed.
             NetError, EngineError: the network cannot be loaded.
         """
-        self.index = BucketIndex(folder, ram)
+        self.index = open_index(index, ram)
         self._loaded = self._load(engine) if engine else None
 
     def _load(self, engine: Engine) -> tuple[HashModel, Net]:
@@ -169,7 +168,7 @@ class Searcher(Closing):
         number = self.index.find_name(name)
         if number is None:
             raise DataError(
-                f"{self.index.folder}: no image named {name!r}",
+                f"{self.index.address}: no image named {name!r}",
                 "names are those that a search shows",
             )
         codes, features = self.index.stored(np.array([number]))
@@ -229,20 +228,19 @@ class Searcher(Closing):
         self.index.close()
 
 
-def index_model(folder: Path) -> HashModel:
-    """The network and hash that built the index in `folder`.
+def index_model(address: Address) -> HashModel:
+    """The network and hash that built an index, given its folder or address.
 
     Raises:
-        DataError, StorageError: no index, or a damaged one.
+        DataError, StorageError: no index, or a damaged one, or nobody answers.
         MismatchError: the weights that built it are gone or changed.
     """
-    with closing(BucketIndex(folder)) as index:
+    with open_index(address) as index:
         return _model(index)
 
 
-def _model(index: BucketIndex) -> HashModel:
-    facts = index.manifest
-    return stored_model(facts["model"], index.folder / facts["model_folder"])
+def _model(index: StoredIndex) -> HashModel:
+    return stored_model(index.manifest["model"], index.model_folder)
 
 
 def warnings_of(found: Hits, options: SearchOptions, images: int) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..codes import CodeSet
 from ..errors import DataError
-from ..index import BucketIndex, SearchOptions, build_index
+from ..index import Address, SearchOptions, StoredIndex, build_index, open_index
 from ..manifest import IDENTITY, require_same
 from ..progress import Progress, silent
 from .evaluation import Evaluation, Task, intervals
@@ -73,15 +73,15 @@ class Fine:
 
 @contextmanager
 def opened_index(
-    pool: Pool, database: Numbers, folder: Path | None = None, on_progress: Progress = silent
-) -> Iterator[BucketIndex]:
+    pool: Pool, database: Numbers, address: Address | None = None, on_progress: Progress = silent
+) -> Iterator[StoredIndex]:
     """An index over rows of a pool; ids are places in `database`.
 
     Args:
         pool: the images.
         database: (N,) rows.
-        folder: an index that was built of the pool's first file, and of all of it; None
-            builds one for the time of the context.
+        address: of an index that was built of the pool's first file, and of all of it;
+            None builds one for the time of the context.
         on_progress: told of images indexed.
 
     Raises:
@@ -89,8 +89,8 @@ def opened_index(
         MismatchError: it comes from another network.
         StorageError: no room for one.
     """
-    if folder is not None:
-        with BucketIndex(folder) as index:
+    if address is not None:
+        with open_index(address) as index:
             _require_index_of(pool, database, index)
             yield index
         return
@@ -102,22 +102,22 @@ def opened_index(
             pool.write(database, Path(scratch) / "database.h5")
             with CodeSet(Path(scratch) / "database.h5") as codes:
                 build_index(codes, built, on_progress=on_progress)
-        with BucketIndex(built) as index:
+        with open_index(built) as index:
             yield index
 
 
-def _require_index_of(pool: Pool, database: Numbers, index: BucketIndex) -> None:
+def _require_index_of(pool: Pool, database: Numbers, index: StoredIndex) -> None:
     require_same(
         index.manifest["model"],
         pool.sets[0].manifest["model"],
         IDENTITY,
-        f"{index.folder} and {pool.paths}",
+        f"{index.address} and {pool.paths}",
     )
     whole = np.array_equal(database, pool.rows_of(0))
     ids = np.arange(len(database))
     if not whole or len(index) != len(ids) or index.names(ids) != pool.names[: len(ids)]:
         raise DataError(
-            f"{index.folder}: holds other images than those that are ranked",
+            f"{index.address}: holds other images than those that are ranked",
             "build it of the file given as --codes, or leave out --index",
         )
 
@@ -125,7 +125,7 @@ def _require_index_of(pool: Pool, database: Numbers, index: BucketIndex) -> None
 def ask(
     pool: Pool,
     task: Task,
-    index: BucketIndex,
+    index: StoredIndex,
     options: SearchOptions,
     on_progress: Progress = silent,
     block: int = _BLOCK,
@@ -169,7 +169,7 @@ def relevance(pool: Pool, queries: Numbers, rows: Numbers) -> NDArray[np.bool_]:
 def measure_fine(
     pool: Pool,
     coarse: Evaluation,
-    index: BucketIndex,
+    index: StoredIndex,
     options: SearchOptions,
     on_progress: Progress = silent,
 ) -> Fine:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..index import BucketIndex, SearchOptions
+from ..index import SearchOptions, StoredIndex
 from ..progress import Progress, silent
 from .coarse_to_fine import NO_HIT, Found, ask, relevance
 from .evaluation import Task
@@ -101,7 +101,7 @@ class InLibrary:
 def measure_in_library(
     pool: Pool,
     task: Task,
-    index: BucketIndex,
+    index: StoredIndex,
     options: SearchOptions,
     on_progress: Progress = silent,
 ) -> InLibrary:

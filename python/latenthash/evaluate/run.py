@@ -10,7 +10,7 @@ from typing import Any
 
 from ..codes import CodeSet
 from ..errors import DataError
-from ..index import DEFAULT_CANDIDATES, SearchOptions
+from ..index import DEFAULT_CANDIDATES, SearchOptions, parse_address
 from ..progress import Announce, quietly
 from .coarse_to_fine import Fine, measure_fine, opened_index
 from .evaluation import Evaluation, Task, evaluate_task
@@ -227,8 +227,8 @@ class _Work:
         told: dict[str, Any] = {}
         with ExitStack() as stack:
             with self.announce(f"{name}: indexing") as progress:
-                folder = Path(run.index) if run.index else None
-                index = stack.enter_context(opened_index(pool, task.database, folder, progress))
+                address = parse_address(run.index) if run.index else None
+                index = stack.enter_context(opened_index(pool, task.database, address, progress))
             if run.rerank is not None:
                 with self.announce(f"{name}: reranking") as progress:
                     fine = measure_fine(pool, coarse, index, self.options, progress)

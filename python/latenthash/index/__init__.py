@@ -1,14 +1,25 @@
 """Indexes over codes and features."""
 
-from .base import DEFAULT_CANDIDATES, MAX_CANDIDATES, Hits, Index, SearchOptions
-from .bucket import AddReport, BucketIndex, IndexWriter, build_index
+from .base import (
+    DEFAULT_CANDIDATES,
+    MAX_CANDIDATES,
+    AddReport,
+    Hits,
+    Index,
+    SearchOptions,
+    StoredIndex,
+    StoredWriter,
+)
+from .bucket import BucketIndex, IndexWriter, build_index
 from .filter import Filter
 from .linear import LinearIndex
+from .opening import Address, open_index, open_writer, parse_address
 
 __all__ = [
     "DEFAULT_CANDIDATES",
     "MAX_CANDIDATES",
     "AddReport",
+    "Address",
     "BucketIndex",
     "Filter",
     "Hits",
@@ -16,5 +27,10 @@ __all__ = [
     "IndexWriter",
     "LinearIndex",
     "SearchOptions",
+    "StoredIndex",
+    "StoredWriter",
     "build_index",
+    "open_index",
+    "open_writer",
+    "parse_address",
 ]

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codes import CodeSet
 from ..distances import METRICS
 from ..errors import DataError
 from ..hamming import Codes
+from ..manifest import Manifest
+from ..progress import Progress, silent
+from .contents import Contents
 from .filter import Filter
 
 DEFAULT_CANDIDATES = 1000
 MAX_CANDIDATES = 200_000
+Self = TypeVar("Self", bound="StoredIndex")
+Writer = TypeVar("Writer", bound="StoredWriter")
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,21 @@ class Hits:
     timings_ms: dict[str, float] = field(default_factory=dict, compare=False)
 
 
+@dataclass(frozen=True)
+class AddReport:
+    """What adding did.
+
+    Attributes:
+        added: images stored.
+        duplicates: (name, name of the image with the same content) of those left out.
+        generation: the current one now.
+    """
+
+    added: int
+    duplicates: list[tuple[str, str]]
+    generation: int
+
+
 class Index(Protocol):
     """Searches images by code, then by feature."""
 
@@ -130,3 +153,129 @@ class Index(Protocol):
             StorageError: something is damaged; the message names the file.
         """
         ...
+
+
+class StoredIndex(Protocol):
+    """An index that lies somewhere, with names, classes and the network that made it."""
+
+    @property
+    def address(self) -> str:
+        """Where it lies."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """Facts: bits, dim, storage, classes, root, model, generation."""
+        ...
+
+    @property
+    def model_folder(self) -> Path:
+        """Holds the deploy net, mean image and hash that made the codes."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Values of a feature."""
+        ...
+
+    @property
+    def contents(self) -> Contents:
+        """The images, one by one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def refresh(self) -> bool:
+        """Take up what was changed since; whether anything was."""
+        ...
+
+    def search(
+        self, codes: Codes, features: NDArray[np.floating], options: SearchOptions
+    ) -> Sequence[Hits]:
+        """Answer queries; see `Index.search`."""
+        ...
+
+    def stored(self, ids: NDArray[np.int64]) -> tuple[Codes, NDArray[np.float32]]:
+        """Codes (Q, W) uint8, packed, and features (Q, D) as stored, of images by id.
+
+        Raises:
+            DataError: no image with such an id, or it was removed.
+        """
+        ...
+
+    def find_name(self, name: str) -> int | None:
+        """Id of the image with this name; of the newest if there are more."""
+        ...
+
+    def names(self, ids: NDArray[np.int64]) -> list[str]:
+        """Names of images by id.
+
+        Raises:
+            DataError: no image with such an id.
+        """
+        ...
+
+    def labels(self, ids: NDArray[np.int64]) -> list[str]:
+        """Class names of images by id; "" where unknown."""
+        ...
+
+    def verify(self) -> None:
+        """Check everything that is stored; see `Index.verify`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    def __enter__(self: Self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class StoredWriter(Protocol):
+    """The one writer of an index, as a context."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the generation in force: bits, dim, next_id, generation, images."""
+        ...
+
+    def add(self, codes: CodeSet, on_progress: Progress = silent) -> AddReport:
+        """Append the images of a code set that the index does not hold yet.
+
+        Raises:
+            MismatchError: codes of another network, of other bits or feature size.
+            DataError: a name that is taken by an image with another content.
+            StorageError: nothing can be written.
+        """
+        ...
+
+    def remove(self, ids: Iterable[int] | NDArray[np.int64]) -> int:
+        """Remove images; how many there were.
+
+        Raises:
+            StorageError: nothing can be written.
+        """
+        ...
+
+    def compact(self, on_progress: Progress = silent) -> object:
+        """Give back the room of removed images.
+
+        Raises:
+            StorageError: nothing can be written.
+        """
+        ...
+
+    def __enter__(self: Writer) -> Writer: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

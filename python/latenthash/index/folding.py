@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hamming import Codes
-from .base import Hits, SearchOptions
-from .bucket import BucketIndex
+from .base import Hits, SearchOptions, StoredIndex
 from .duplicates import fold
 
 _SPARE = 4  # of so many hits one more is fetched at first: most sets have few near-copies
@@ -17,7 +16,7 @@ _GROWTH = 4  # times as many, if that was not enough
 
 
 def search_folded(
-    index: BucketIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
+    index: StoredIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
 ) -> tuple[Hits, NDArray[np.int64]]:
     """Find `options.top` images that are no near-copies of one another.
 
@@ -37,7 +36,7 @@ def search_folded(
 
 
 def folded_into(
-    index: BucketIndex,
+    index: StoredIndex,
     code: Codes,
     feature: NDArray[np.floating],
     options: SearchOptions,
@@ -54,7 +53,7 @@ def folded_into(
 
 
 def _looked_at(
-    index: BucketIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
+    index: StoredIndex, code: Codes, feature: NDArray[np.floating], options: SearchOptions
 ) -> tuple[Hits, NDArray[np.int64]]:
     """Hits enough to keep `options.top` of them, and the place of that each folds into."""
     asked = options.top + options.top // _SPARE + _SPARE

@@ -18,7 +18,7 @@ class Options:
     """What is served where.
 
     Attributes:
-        index: folder of the index.
+        index: folder of the index, or its address.
         data: folder for all that is written.
         host, port: to listen on.
         workers, threads: processes, and requests at once of each.
@@ -27,7 +27,7 @@ class Options:
         engine: runs the network.
     """
 
-    index: Path
+    index: Path | str
     data: Path
     host: str
     port: int
@@ -59,8 +59,10 @@ def prepare(options: Options) -> int:
     from catalogue.sync import synchronise
 
     call_command("migrate", verbosity=0, interactive=False)
-    images = len(synchronise().index)
+    index = synchronise().index
+    images = len(index)
     connections.close_all()  # no connection may be shared with the workers
+    index.close()
     open_library.cache_clear()
     return images
 
@@ -74,6 +76,7 @@ def _set_environment(options: Options) -> None:
         os.environ.setdefault(name, each)
     if options.host not in LOOPBACK:
         os.environ.setdefault("LATENTHASH_HOSTS", f"localhost 127.0.0.1 {options.host}")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")  # of an index in Milvus
     os.environ.update(
         DJANGO_SETTINGS_MODULE="latenthash_web.settings",
         LATENTHASH_INDEX=str(options.index),

@@ -31,7 +31,10 @@ def _words(name: str, default: str = "") -> list[str]:
 if not _text("INDEX"):
     raise ImproperlyConfigured("LATENTHASH_INDEX is not set - give the folder of an index")
 BASE = Path(__file__).resolve().parent.parent
-INDEX = Path(_text("INDEX")).resolve()
+REMOTE = "://" in _text("INDEX")  # milvus://host:port/collection, say
+if REMOTE and not _text("DATA"):
+    raise ImproperlyConfigured("LATENTHASH_DATA is not set - give a folder for all that is written")
+INDEX = _text("INDEX") if REMOTE else Path(_text("INDEX")).resolve()
 DATA = Path(_text("DATA", f"{INDEX}-web")).resolve()
 ENGINE = _text("ENGINE", "auto")
 CLIENT = Path(_text("CLIENT", str(BASE.parent / "client/dist")))

@@ -2,6 +2,6 @@
 
 from .build import build_index
 from .reader import BucketIndex
-from .writer import AddReport, IndexWriter
+from .writer import IndexWriter
 
-__all__ = ["AddReport", "BucketIndex", "IndexWriter", "build_index"]
+__all__ = ["BucketIndex", "IndexWriter", "build_index"]

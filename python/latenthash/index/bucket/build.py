@@ -118,7 +118,7 @@ def _write(
     names = [encode(name) for name in codes.names]
     classes, labels = merged_classes([], codes)
     items = items_of_codes(codes, ids, ids, names, labels)
-    model, model_files = _copy_model(codes, output, number)
+    model, model_files = copy_model(codes, output, number)
     facts = new_manifest(
         layout.STAGE,
         bits=codes.bits,
@@ -183,10 +183,23 @@ def next_manifest(
     return manifest
 
 
-def _copy_model(
+def copy_model(
     codes: CodeSet, output: Path, number: int
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Keep the network's small files with the index; the weights stay where they are."""
+    """Keep the network's small files with the index; the weights stay where they are.
+
+    Args:
+        codes: whose network it is.
+        output: folder of the index; they go below its `model/NUMBER`.
+        number: of the generation.
+
+    Returns:
+        The network as the manifest tells of it, and {path in `output`: {bytes, sha256}}.
+
+    Raises:
+        DataError: a file is gone.
+        MismatchError: another hash has taken its file's name.
+    """
     folder = output / layout.MODEL / layout.number_name(number)
     folder.mkdir(parents=True)
     model: dict[str, Any] = codes.manifest["model"]

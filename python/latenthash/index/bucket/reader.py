@@ -15,6 +15,7 @@ from ...errors import DataError, MismatchError
 from ...hamming import Codes, unpack, width, words
 from ...manifest import Manifest
 from ..base import Hits, SearchOptions
+from .contents import BucketContents
 from .generation import Generation, open_generation
 from .memory import lock
 from .segment import Segment
@@ -63,6 +64,21 @@ class BucketIndex(Closing):
     def generation(self) -> Generation:
         """What is open: the segments and the manifest."""
         return self._now.generation
+
+    @property
+    def address(self) -> str:
+        """Where it lies: its folder."""
+        return str(self.folder)
+
+    @property
+    def model_folder(self) -> Path:
+        """Holds the deploy net, mean image and hash that made the codes."""
+        return self.generation.model_folder
+
+    @property
+    def contents(self) -> BucketContents:
+        """The images of the open generation, one by one."""
+        return BucketContents(self.generation)
 
     @property
     def bits(self) -> int:

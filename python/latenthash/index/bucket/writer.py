@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from ...errors import DataError
 from ...files import fsync, sha256, storage_errors
 from ...manifest import IDENTITY, Manifest, require_same
 from ...progress import Progress, silent
+from ..base import AddReport
 from . import layout
 from .arrays import write_array
 from .build import next_manifest, write_codes
@@ -29,21 +29,6 @@ from .segment_writer import write_segment
 from .tidy import remove_unnamed
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class AddReport:
-    """What `IndexWriter.add` did.
-
-    Attributes:
-        added: images stored.
-        duplicates: (name, name of the image with the same content) of those left out.
-        generation: the current one now.
-    """
-
-    added: int
-    duplicates: list[tuple[str, str]]
-    generation: int
 
 
 class IndexWriter:
@@ -83,6 +68,11 @@ class IndexWriter:
         self._stack.close()
 
     @property
+    def manifest(self) -> Manifest:
+        """Facts of the current generation."""
+        return self.generation.manifest
+
+    @property
     def _number(self) -> int:
         """Of the next generation."""
         return self.generation.number + 1
@@ -115,8 +105,8 @@ class IndexWriter:
             StorageError: the disk is full or cannot be written.
         """
         facts = self.generation.manifest
-        self._require_fitting(codes)
-        names = _names(codes, facts["root"])
+        require_fitting(codes, facts, str(self.folder))
+        names = names_below(codes, facts["root"])
         kept, duplicates = self._new_images(codes.content, names)
         if not len(kept):
             return AddReport(0, duplicates, self.generation.number)
@@ -146,18 +136,12 @@ class IndexWriter:
             raise
         return AddReport(len(kept), duplicates, self.generation.number)
 
-    def _require_fitting(self, codes: CodeSet) -> None:
-        facts = self.generation.manifest
-        found = {**codes.manifest.get("model", {}), "bits": codes.bits, "dim": codes.dim}
-        expected = {**facts["model"], "bits": facts["bits"], "dim": facts["dim"]}
-        require_same(found, expected, (*IDENTITY, "bits", "dim"), f"{codes.path} for {self.folder}")
-
     def _new_images(
         self, content: NDArray[np.uint8], names: Sequence[str]
     ) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
         """Rows whose content is new, and (name, name it equals) of the others."""
         equals: dict[int, str] = {}
-        first = _first_of_equal(content)
+        first = first_of_equal(content)
         for row in np.flatnonzero(first != np.arange(len(first))).tolist():
             equals[row] = names[first[row]]
         for segment in self.generation.segments:
@@ -252,7 +236,23 @@ class IndexWriter:
         )
 
 
-def _names(codes: CodeSet, root: str | None) -> list[str]:
+def require_fitting(codes: CodeSet, facts: Manifest, index: str) -> None:
+    """Require that a code set and an index are of one network.
+
+    Args:
+        codes: to be added.
+        facts: manifest of the index.
+        index: its name, for the message.
+
+    Raises:
+        MismatchError: codes of another network, of other bits or feature size.
+    """
+    found = {**codes.manifest.get("model", {}), "bits": codes.bits, "dim": codes.dim}
+    expected = {**facts["model"], "bits": facts["bits"], "dim": facts["dim"]}
+    require_same(found, expected, (*IDENTITY, "bits", "dim"), f"{codes.path} for {index}")
+
+
+def names_below(codes: CodeSet, root: str | None) -> list[str]:
     """Names in the index: relative to its root, full paths of images from elsewhere."""
     own = codes.manifest.get("root")
     if own is None or own == root:
@@ -260,7 +260,7 @@ def _names(codes: CodeSet, root: str | None) -> list[str]:
     return [str(Path(own) / name) for name in codes.names]
 
 
-def _first_of_equal(content: NDArray[np.uint8]) -> NDArray[np.int64]:
+def first_of_equal(content: NDArray[np.uint8]) -> NDArray[np.int64]:
     """(N,) row of the first image with the same content; itself where that is unknown."""
     _, first, group = np.unique(as_keys(content), return_index=True, return_inverse=True)
     return np.where(content.any(axis=1), first[group], np.arange(len(content)))

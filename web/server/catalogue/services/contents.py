@@ -14,7 +14,7 @@ import numpy as np
 from latenthash.distances import METRICS
 from latenthash.errors import DataError, StorageError
 from latenthash.hamming import to_text
-from latenthash.index import BucketIndex
+from latenthash.index import Address, open_index
 
 from ..errors import not_found
 from .terms import Entry
@@ -28,27 +28,30 @@ _SHUFFLES = 16  # orders of the gallery that are kept
 class Contents:
     """An open index, followed from generation to generation."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the index in `folder`.
+    def __init__(self, address: Address) -> None:
+        """Open the index in a folder, or at an adapter's address.
 
         Raises:
-            LatentHashError: no index there, or a damaged one.
+            LatentHashError: no index there, or a damaged one, or nobody answers.
         """
-        self.folder = folder
-        self.index = BucketIndex(folder)
+        self.address = address
+        self.index = open_index(address)
         self._stamp = self._manifest_stamp()
         self._refreshing = Lock()
         self._shuffled = lru_cache(_SHUFFLES)(self._shuffle)
 
-    def _manifest_stamp(self) -> tuple[int, int]:
-        status = (self.folder / "manifest.json").stat()
+    def _manifest_stamp(self) -> tuple[int, int] | None:
+        """Changes with the manifest's file; None: there is none, the index has to be asked."""
+        if not isinstance(self.address, Path):
+            return None
+        status = (self.address / "manifest.json").stat()
         return status.st_mtime_ns, status.st_ino
 
     def refresh(self) -> bool:
         """Take up another generation if there is one; cheap where there is none."""
         try:
             stamp = self._manifest_stamp()
-            if stamp == self._stamp:
+            if stamp is not None and stamp == self._stamp:
                 return False
             with self._refreshing:
                 changed = self.index.refresh()
@@ -96,8 +99,7 @@ class Contents:
 
     def has(self, number: int) -> bool:
         """Whether the index holds the image."""
-        segments = self.index.generation.segments
-        return any(segment.find_id(number) is not None for segment in segments)
+        return self.index.contents.has(number)
 
     def find_name(self, name: str) -> int | None:
         """Id of the image with this name."""
@@ -105,53 +107,29 @@ class Contents:
 
     def find_content(self, sha256: bytes) -> int | None:
         """Id of the image whose file has this hash."""
-        for segment in self.index.generation.segments:
-            if (position := segment.find_content(sha256)) is not None:
-                return int(segment.ids[position])
-        return None
+        return self.index.contents.find_content(sha256)
 
     def order(self, label: int | None, seed: int | None) -> Sequence[int]:
         """Ids of the live images, of one class (-1: unknown) or all, ascending or shuffled."""
         return self._shuffled(self.checksum, label, seed)
 
     def _shuffle(self, checksum: str, label: int | None, seed: int | None) -> Any:
-        parts = [np.empty(0, np.int64)]
-        for segment in self.index.generation.segments:
-            at = segment.live_positions
-            if label is not None:
-                at = at[segment.labels[at] == label]
-            parts.append(segment.ids[at])
-        ids = np.concatenate(parts)
+        ids = self.index.contents.ids(label)
         return ids if seed is None else np.random.default_rng(seed).permutation(ids)
 
     def label_counts(self) -> list[tuple[int, int]]:
         """(label, images) of the classes that have any, -1 for unknown."""
-        parts = [np.empty(0, np.int32)]
-        parts += [s.labels[s.live_positions] for s in self.index.generation.segments]
-        found, counts = np.unique(np.concatenate(parts), return_counts=True)
-        return list(zip(found.tolist(), counts.tolist(), strict=True))
+        return self.index.contents.label_counts()
 
     def entries(self, only: set[int] | None = None) -> Iterator[Entry]:
         """Live images, ascending by id; `only` some of them."""
         classes, bits = self.classes, self.index.bits
-        for segment in self.index.generation.segments:
-            positions = segment.live_positions
-            if only is not None:
-                positions = positions[np.isin(segment.ids[positions], list(only))]
-            columns = zip(
-                segment.ids[positions].tolist(),
-                segment.names(positions),
-                segment.labels[positions].tolist(),
-                segment.codes(positions),
-                segment.content[positions],
-                strict=True,
+        for image in self.index.contents.images(only):
+            yield Entry(
+                number=image.number,
+                name=image.name,
+                label=image.label if image.label >= 0 else None,
+                label_name=classes[image.label] if image.label >= 0 else "",
+                code=to_text(image.code, bits),
+                content=image.content.hex() if any(image.content) else "",
             )
-            for number, name, label, code, content in columns:
-                yield Entry(
-                    number=number,
-                    name=name,
-                    label=label if label >= 0 else None,
-                    label_name=classes[label] if label >= 0 else "",
-                    code=to_text(code, bits),
-                    content=content.tobytes().hex() if content.any() else "",
-                )

@@ -14,7 +14,7 @@ import numpy as np
 from django.conf import settings
 
 from latenthash.codes import CodeSet, CodeWriter, Rows
-from latenthash.index.bucket import IndexWriter
+from latenthash.index import open_writer
 from latenthash.manifest import new_manifest
 
 from ..errors import Problem
@@ -67,17 +67,17 @@ class Library(Searching):
             with CodeWriter(path, self.index.bits, self.index.dim, 1) as writer:
                 writer.append(rows)
                 writer.finish(manifest)
-            with CodeSet(path) as codes, IndexWriter(self.folder) as index:
-                number = int(index.generation.manifest["next_id"])
+            with CodeSet(path) as codes, open_writer(self.address) as index:
+                number = int(index.manifest["next_id"])
                 index.add(codes)
-                if len(index.generation.segments) > _SEGMENTS:
+                if len(index.manifest.get("segments", ())) > _SEGMENTS:
                     index.compact()
         self.refresh()
         return number
 
     def remove(self, number: int) -> bool:
         """Take an image out; whether it was there."""
-        with refusing(), IndexWriter(self.folder) as index:
+        with refusing(), open_writer(self.address) as index:
             removed = index.remove([number])
         self.refresh()
         return bool(removed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import Any
@@ -13,6 +12,7 @@ from django.conf import settings
 
 from latenthash.engines import get_engine
 from latenthash.images import decode, prepare
+from latenthash.index import Address
 from latenthash.model import HashModel
 from latenthash.search import index_model
 
@@ -24,16 +24,16 @@ from .together import Together
 class Network:
     """Makes codes and features of pictures, one batch at a time."""
 
-    def __init__(self, folder: Path, engine: str, facts: dict[str, Any]) -> None:
+    def __init__(self, address: Address, engine: str, facts: dict[str, Any]) -> None:
         """Name the index whose network it is, what runs it, and the index's facts of it."""
         self.facts = facts
-        self._folder, self._engine = folder, engine
+        self._address, self._engine = address, engine
         self._loading, self._computing = Lock(), Lock()
         self._described = Together(self._describe, settings.BATCH)
 
     @cached_property
     def _model(self) -> HashModel:
-        return index_model(self._folder)
+        return index_model(self._address)
 
     @cached_property
     def _net(self) -> Any:

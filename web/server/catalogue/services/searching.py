@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import Any
@@ -15,8 +14,7 @@ from latenthash.distances import METRICS
 from latenthash.feedback import Votes, move_feature, vote
 from latenthash.hamming import distances as hamming_distances
 from latenthash.hamming import to_text, unpack
-from latenthash.index import Filter, Hits, SearchOptions
-from latenthash.index.bucket.eligible import eligible
+from latenthash.index import Address, Filter, Hits, SearchOptions
 from latenthash.index.folding import folded_into, search_folded
 from latenthash.search import warnings_of
 
@@ -32,11 +30,11 @@ _AHEAD = 4  # times the hits wanted that a refined search looks at
 class Searching(Contents):
     """An open index that answers."""
 
-    def __init__(self, folder: Path, engine: str = "auto") -> None:
+    def __init__(self, address: Address, engine: str = "auto") -> None:
         """Open the index; its network is loaded when a picture asks for it."""
-        super().__init__(folder)
+        super().__init__(address)
         self._engine, self._exchange = engine, Lock()
-        self._network = Network(folder, engine, self.index.manifest["model"])
+        self._network = Network(address, engine, self.index.manifest["model"])
 
     @property
     def network(self) -> Network:
@@ -45,7 +43,7 @@ class Searching(Contents):
         with self._exchange:
             if self._network.facts != facts:
                 self._network.close()
-                self._network = Network(self.folder, self._engine, facts)
+                self._network = Network(self.address, self._engine, facts)
             return self._network
 
     def see(self, query: Query, wish: Wish) -> Seen:
@@ -131,12 +129,12 @@ class Searching(Contents):
             return self._listed(hits, np.zeros(len(hits.ids), np.int64), seen, options)
 
     def _listed(self, hits: Hits, copies: Any, seen: Seen, options: SearchOptions) -> HitList:
-        nearer = self._nearer(seen.code, options.filter)
+        ranks = self._coarse_ranks(seen.code, hits.hamming, options.filter)
         return HitList(
             ids=hits.ids.tolist(),
             hamming=hits.hamming.tolist(),
             distances=hits.distances.tolist(),
-            coarse_ranks=nearer[hits.hamming].tolist(),
+            coarse_ranks=ranks.tolist(),
             copies=copies.tolist(),
             codes=self._codes(hits.ids),
         )
@@ -165,33 +163,18 @@ class Searching(Contents):
     def _reranked(self, hits: Hits, votes: Votes, wish: Wish) -> Any:
         """Places of hits by distance x (1 + share of weighted bits that differ), ties by id."""
         kept = np.flatnonzero(~np.isin(hits.ids, wish.disliked))
-        codes = self._packed(hits.ids[kept])
+        codes = self.index.contents.packed(hits.ids[kept])
         scores = hits.distances[kept] * (1 + votes.disagreement(codes))
         return kept[np.lexsort((hits.ids[kept], scores))]
 
-    def _packed(self, ids: Any) -> Any:
-        """(k, W) packed codes of images by id."""
-        result = np.zeros((len(ids), -(-self.index.bits // 8)), np.uint8)
-        for segment in self.index.generation.segments:
-            at = np.minimum(np.searchsorted(segment.ids, ids), segment.images - 1)
-            here = np.flatnonzero(segment.ids[at] == ids)
-            result[here] = segment.codes(at[here])
-        return result
-
     def _codes(self, ids: Any) -> list[str]:
         """Codes of images by id as 0 and 1, all at once: a hundred of them are usual."""
-        rows = unpack(self._packed(ids), self.index.bits).astype(np.uint8) + ord("0")
+        rows = unpack(self.index.contents.packed(ids), self.index.bits).astype(np.uint8) + ord("0")
         return [row.tobytes().decode() for row in rows]
 
-    def _nearer(self, code: Any, wanted: Filter | None) -> Any:
-        """(bits + 1,) at d: 1 + the images that pass the filter with a distance below d."""
-        counts = np.zeros(self.index.bits + 2, np.int64)
-        for segment in self.index.generation.segments:
-            own = segment.buckets.view(np.uint8)[:, : len(code)]
-            away = hamming_distances(code[None], np.ascontiguousarray(own))[0]
-            sizes = eligible(segment, self.classes, wanted).sizes
-            counts[1:] += np.bincount(away, sizes, self.index.bits + 1).astype(np.int64)
-        return 1 + np.cumsum(counts)[:-1]
+    def _coarse_ranks(self, code: Any, hamming: Any, wanted: Filter | None) -> Any:
+        """1 + the images that pass the filter with a code nearer than each distance."""
+        return 1 + self.index.contents.nearer(code, np.asarray(hamming, np.uint16), wanted)
 
     def explain(self, query: Query, wish: Wish, number: int) -> dict[str, Any]:
         """Why an image is a hit: both codes, all distances, both ranks."""
@@ -200,6 +183,7 @@ class Searching(Contents):
         with refusing():
             hits, _, _ = self._hits(seen, options, wish)
             differs = int(hamming_distances(seen.code[None], code[None])[0, 0])
+            [rank] = self._coarse_ranks(seen.code, [differs], options.filter)
             place = np.flatnonzero(hits.ids == number)
             return {
                 "query_code": to_text(seen.code, self.index.bits),
@@ -209,7 +193,7 @@ class Searching(Contents):
                     name: float(distance(seen.feature, feature[None])[0])
                     for name, distance in METRICS.items()
                 },
-                "coarse_rank": int(self._nearer(seen.code, options.filter)[differs]),
+                "coarse_rank": int(rank),
                 "rank": int(place[0]) + 1 if len(place) else None,
                 "bits_weight": seen.votes.weights.tolist() if seen.votes else None,
             }
