@@ -1,0 +1,1 @@
+"""Other engines' search and computing, behind this library's interfaces: optional extras."""
