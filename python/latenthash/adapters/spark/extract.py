@@ -24,7 +24,6 @@ from .table import CodeTable
 from .worker import CODES, QUARANTINE, ROW_SQL, UNCHANGED, Recipe, encode
 
 DEFAULT_IMAGES = 20_000
-_OPEN_COST = 256 << 10  # bytes that opening a file is reckoned as; Spark's 4 MB make tiny tasks
 _log = logging.getLogger(__name__)
 
 
@@ -84,27 +83,38 @@ def extract_table(
         MismatchError: the table is another model's.
         EngineError: Spark gave up, or the engine cannot be had; whole batches stay.
     """
+    for name, value in (("batch", batch), ("images_per_batch", images_per_batch)):
+        if value < 1:
+            raise DataError(f"{name} {value}", "give 1 or more")
     require_version(spark)
     chosen = get_engine(engine, 1, precision).name
     with spark_errors(output):
         table = CodeTable(spark, output)
         table.claim(model)
         table.tidy()
-        listing = images.listing(spark)
-        run = max(table.runs(), default=0) + 1
-        plan = write_plan(table, run, listing, images_per_batch)
         threads = int(spark.conf.get("spark.task.cpus", "1"))
         recipe = Recipe(ship(spark, model), chosen, precision, threads, batch)
-        settings = {
-            "spark.sql.execution.arrow.maxRecordsPerBatch": batch,
-            "spark.sql.files.openCostInBytes": _OPEN_COST,
-        }
-        with settings_of(spark, settings):
+        with settings_of(spark, _settings(spark, batch)):
+            listing = images.listing(spark)
+            run = max(table.runs(), default=0) + 1
+            plan = write_plan(table, run, listing, images_per_batch)
             counts = _run_batches(table, run, plan, images, recipe, on_progress)
         report = SparkReport(table.folder.path, run, **counts)
         facts = {**asdict(report), "classes": listing.classes, "root": listing.root}
         table.finish(run, {**facts, "source": images.path, "engine": chosen})
     return report
+
+
+def _settings(spark: SparkSession, batch: int) -> dict[str, int]:
+    return {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": batch,
+        # Spark reckons 4 MB for a file and 10,000 tasks for a list of files: for images,
+        # small and many, that makes tasks of a few milliseconds.
+        "spark.sql.files.openCostInBytes": 256 << 10,
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": (
+            4 * spark.sparkContext.defaultParallelism
+        ),
+    }
 
 
 def _run_batches(

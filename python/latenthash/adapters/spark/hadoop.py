@@ -79,16 +79,20 @@ class HadoopFolder:
         Raises:
             StorageError: it is there already.
         """
-        partial, final = self._at(name + _PARTIAL), self._at(name)
+        if self.exists(name):
+            raise self._taken(name)
+        partial = self._at(name + _PARTIAL)
         stream = self._system.create(partial, True)
         try:
             stream.write(bytearray(text.encode()))
         finally:
             stream.close()
-        if self.exists(name) or not self._system.rename(partial, final):
-            raise StorageError(
-                f"{self.path}/{name}: is there already", "does another run write there too?"
-            )
+        if not self._system.rename(partial, self._at(name)):
+            raise self._taken(name)
+
+    def _taken(self, name: str) -> StorageError:
+        problem = f"{self.path}/{name}: is there already"
+        return StorageError(problem, "does another run write there too?")
 
     def remove(self, name: str) -> None:
         """Remove a file or folder with all that is in it."""

@@ -69,7 +69,7 @@ def write_shards(
     """
     if images < 1:
         raise DataError(f"shards of {images} images", "give 1 or more")
-    if folder.exists() and any(path.suffix != ".h5" for path in folder.iterdir()):
+    if folder.exists() and not (folder.is_dir() and _only_shards(folder)):
         raise DataError(f"{folder}: holds something else", "give a new folder")
     with spark_errors(table.folder.path):
         report, facts = table.last_report(), table.manifest
@@ -88,6 +88,10 @@ def write_shards(
                 done += size
                 on_progress(done, total)
     return [folder / _name(number) for number in range(len(sizes))]
+
+
+def _only_shards(folder: Path) -> bool:
+    return all(path.suffix == ".h5" for path in folder.iterdir())
 
 
 def _name(number: int) -> str:

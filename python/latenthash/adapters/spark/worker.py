@@ -46,7 +46,7 @@ ROW_SQL = (
 )
 """`ROW` as Spark writes it."""
 Image = Mapping[str, Any]
-"""A row of the input: name, id, label, length, content, known, reason."""
+"""A row of the input: name, id, label, content, known, reason."""
 _log = logging.getLogger(__name__)
 
 
@@ -93,8 +93,8 @@ def encode(batches: Iterable[pa.RecordBatch], recipe: Recipe) -> Iterator[pa.Rec
     """Rows of `ROW`, one for each image, in the images' order.
 
     Args:
-        batches: images with the columns of `Image`. One with a `reason` is not looked at;
-            one with no content is too large; one whose SHA-256 is `known` is unchanged.
+        batches: images with the columns of `Image`. One with a `reason` is not looked at,
+            one whose SHA-256 is `known` is unchanged.
         recipe: the model and how to run it.
     """
     for batch in batches:
@@ -121,7 +121,7 @@ def _without_decoding(image: Image) -> dict[str, Any] | None:
     if image["reason"] is not None:
         return _quarantined(image["reason"])
     if image["content"] is None:
-        return _quarantined(f"a file of {image['length'] / 1e6:,.0f} MB")
+        return _quarantined("no bytes")
     if image["known"] is not None and image["known"] == _digest(image["content"]):
         return {"kind": UNCHANGED}
     return None
