@@ -26,7 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(pyspark.__file__).parent
 _PATIENCE = 120  # seconds for a process to start on a busy machine
 _LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1", "LC_ALL": "C.UTF-8", "PYSPARK_PYTHON": sys.executable}
+_QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # it does not live long
 _SETTINGS = {
+    "spark.driver.extraJavaOptions": _QUICK_JAVA,
+    "spark.executor.extraJavaOptions": _QUICK_JAVA,
+    "spark.sql.codegen.wholeStage": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "512m",
@@ -118,7 +122,7 @@ def _start(name: str, log: Path, *arguments: object) -> subprocess.Popen[bytes]:
         **_LOOPBACK,
         "SPARK_HOME": str(HOME),
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": "-Dspark.master.rest.enabled=false",
+        "SPARK_DAEMON_JAVA_OPTS": f"{_QUICK_JAVA} -Dspark.master.rest.enabled=false",
     }
     with log.open("wb") as output:
         return subprocess.Popen(

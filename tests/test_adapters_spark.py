@@ -143,6 +143,7 @@ def test_the_result_is_the_single_machines(
         assert {ODD, CAMERA, "red/deep/2.png"} < set(one.names)
 
 
+@pytest.mark.slow
 def test_a_rerun_does_what_is_missing_and_no_more(
     spark: Any, photos: Path, model: HashModel, tmp_path: Path
 ) -> None:

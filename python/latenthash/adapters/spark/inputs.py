@@ -88,7 +88,7 @@ class ImageFolder:
             )
         name = _name_below(folder.path)
         in_class = F.instr(name, "/") > 0
-        images = _named_like_images(_files(spark, literal(folder.path))).select(
+        images = _named_like_images(_listed(spark, literal(folder.path))).select(
             name.alias("name"),
             _if(bool(classes), F.when(in_class, F.substring_index(name, "/", 1)), "label"),
             F.col("path").alias("unit"),
@@ -108,6 +108,22 @@ def _files(spark: SparkSession, *paths: str) -> DataFrame:
     return reader.option("ignoredPathSegmentRegex", _HIDDEN).load([*paths])
 
 
+def _listed(spark: SparkSession, path: str) -> DataFrame:
+    """(path, length) of all files below a path; no length of an empty file.
+
+    Spark's readers pass over empty files, but know them: their names go from its index of
+    files into a table without leaving Java.
+    """
+    files = _files(spark, path)
+    jvm = spark.sparkContext._jvm
+    addresses = jvm.java.util.Arrays.asList(files._jdf.inputFiles())
+    strings = jvm.org.apache.spark.sql.Encoders.STRING()
+    known = DataFrame(spark._jsparkSession.createDataset(addresses, strings).toDF(), spark)
+    quoted = F.replace(F.col("value"), F.lit("+"), F.lit("%2B"))  # else it becomes a space
+    whole = F.regexp_replace(F.url_decode(quoted), "^file:/+", "file:/")  # as Hadoop writes it
+    return known.select(whole.alias("path")).join(files.select("path", "length"), "path", "left")
+
+
 def _named_like_images(files: DataFrame) -> DataFrame:
     ending = F.lower(F.regexp_extract("path", r"(\.[^./]*)$", 1))
     return files.where(ending.isin(*sorted(EXTENSIONS)))
@@ -120,7 +136,8 @@ def _name_below(root: str) -> Column:
 def _reason(stray: Column) -> Column:
     megabytes = F.format_number(F.col("length") / 1e6, 0)
     large = F.concat(F.lit("a file of "), megabytes, F.lit(" MB"))
-    return F.when(stray, F.lit(STRAY)).when(F.col("length") > MAX_BYTES, large)
+    empty = F.when(F.col("length").isNull(), F.lit("empty file"))
+    return empty.when(stray, F.lit(STRAY)).when(F.col("length") > MAX_BYTES, large)
 
 
 def _if(there: bool, column: Column, name: str) -> Column:

@@ -20,6 +20,7 @@ _SETTINGS = {
     # Java 17 cannot open a file whose name is no ASCII in a POSIX locale.
     "spark.executorEnv.LC_ALL": "C.UTF-8",
     "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",  # its warnings are of things that are meant here
 }
 _OUR_ERROR = re.compile(r"^latenthash\.errors\.\w+: (.+)$", re.MULTILINE)
 _CAUSE = re.compile(r"^(?:: |Caused by: )(.+)$", re.MULTILINE)
