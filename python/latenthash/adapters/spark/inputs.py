@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -183,7 +183,7 @@ class ImageTable:
 
     def _require_columns(self, rows: DataFrame) -> None:
         types = {field.name: field.dataType for field in rows.schema.fields}
-        wanted: dict[str, tuple[type, ...]] = {
+        wanted: dict[str, tuple[Any, ...]] = {
             self.name: (StringType,),
             self.content: (BinaryType,),
         }

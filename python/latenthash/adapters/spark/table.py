@@ -70,7 +70,7 @@ class CodeTable:
             MismatchError: it holds codes of another model.
             DataError: the folder holds something else.
         """
-        facts = {"model": model.describe(), "bits": model.bits, "dim": model.dim}
+        facts: dict[str, Any] = {"model": model.describe(), "bits": model.bits, "dim": model.dim}
         if not self.folder.exists(_MANIFEST):
             if self.folder.names():
                 raise DataError(f"{self.folder.path}: holds something else", "give a new folder")
