@@ -111,14 +111,10 @@ def _files(spark: SparkSession, *paths: str) -> DataFrame:
 def _listed(spark: SparkSession, path: str) -> DataFrame:
     """(path, length) of all files below a path; no length of an empty file.
 
-    Spark's readers pass over empty files, but know them: their names go from its index of
-    files into a table without leaving Java.
+    Spark's readers pass over empty files, but know them.
     """
     files = _files(spark, path)
-    jvm = spark.sparkContext._jvm
-    addresses = jvm.java.util.Arrays.asList(files._jdf.inputFiles())
-    strings = jvm.org.apache.spark.sql.Encoders.STRING()
-    known = DataFrame(spark._jsparkSession.createDataset(addresses, strings).toDF(), spark)
+    known = spark.createDataFrame([(address,) for address in files.inputFiles()], "value string")
     quoted = F.replace(F.col("value"), F.lit("+"), F.lit("%2B"))  # else it becomes a space
     whole = F.regexp_replace(F.url_decode(quoted), "^file:/+", "file:/")  # as Hadoop writes it
     return known.select(whole.alias("path")).join(files.select("path", "length"), "path", "left")
