@@ -92,10 +92,22 @@ class Cluster:
         _kill(self.workers[number])
 
 
+_LOGGING = """
+rootLogger.level = info
+rootLogger.appenderRef.err.ref = err
+appender.err.type = Console
+appender.err.name = err
+appender.err.target = SYSTEM_ERR
+appender.err.layout.type = PatternLayout
+appender.err.layout.pattern = %c{1}: %m%n%ex
+"""  # by itself Spark says little more than warnings
+
+
 @contextmanager
 def cluster(folder: Path, workers: int) -> Iterator[Cluster]:
     """A standalone cluster of workers with one core each."""
-    folder.mkdir()
+    (folder / "conf").mkdir(parents=True)
+    (folder / "conf/log4j2.properties").write_text(_LOGGING)
     started: list[subprocess.Popen[bytes]] = []
     made = Cluster()
     try:
@@ -121,6 +133,7 @@ def _start(name: str, log: Path, *arguments: object) -> subprocess.Popen[bytes]:
         **os.environ,
         **_LOOPBACK,
         "SPARK_HOME": str(HOME),
+        "SPARK_CONF_DIR": str(log.parent / "conf"),
         "SPARK_DAEMON_MEMORY": "256m",
         "SPARK_DAEMON_JAVA_OPTS": f"{_QUICK_JAVA} -Dspark.master.rest.enabled=false",
     }

@@ -588,6 +588,7 @@ def test_a_worker_that_dies_changes_nothing(tmp_path: Path, model: HashModel) ->
         "spark.scheduler.minRegisteredResourcesRatio": "1.0",
         "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
         "spark.sql.files.minPartitionNum": "6",
+        "spark.sql.adaptive.coalescePartitions.minPartitionSize": "1k",  # else one task
     }
     over, seen = threading.Event(), list[str]()
     with (
