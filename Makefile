@@ -16,7 +16,7 @@ SETUP_INPUTS += again
 endif
 endif
 
-.PHONY: help setup demo demo-photos serve reproduce test test-all lint docs proto clean again
+.PHONY: help setup demo demo-photos serve reproduce test test-all lint docs adapters proto clean again
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -64,6 +64,9 @@ lint: .venv/ready  ## check style, types, layers and shell scripts
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
 	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh docker/*.sh .ci/run
+
+adapters: .venv/ready  ## install what indexes in Milvus and extraction on Spark need; make test tries them then
+	@$(VENV)/python -m pip install -q --disable-pip-version-check -c scripts/constraints.txt -e '.[adapters]'
 
 docs: .venv/ready  ## build the documentation into site/, strictly
 	@scripts/build_docs.sh
