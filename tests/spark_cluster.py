@@ -55,11 +55,13 @@ def session(master: str, folder: Path, **settings: str) -> Iterator[SparkSession
         patch.delenv("SPARK_HOME", raising=False)
         for name, value in _LOOPBACK.items():
             patch.setenv(name, value)
+        before = signal.getsignal(signal.SIGINT)  # pyspark puts its own there for good
         opened = open_session(master, {**_SETTINGS, **own, **settings})
         try:
             yield opened
         finally:
             _stop(opened)
+            signal.signal(signal.SIGINT, before)
 
 
 def _stop(opened: SparkSession) -> None:

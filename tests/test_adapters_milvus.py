@@ -48,7 +48,7 @@ NUMBERS = count()
 EXACT = SearchOptions(top=100_000, exact=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`milvus://host:port/` of a running server."""
     if MISSING:
