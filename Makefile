@@ -69,7 +69,7 @@ adapters: .venv/ready  ## install what indexes in Milvus and extraction on Spark
 	@$(VENV)/python -m pip install -q --disable-pip-version-check -c scripts/constraints.txt -e '.[adapters]'
 
 docs: .venv/ready  ## build the documentation into site/, strictly
-	@scripts/build_docs.sh
+	@PYTHON=$(VENV)/python scripts/build_docs.sh
 
 proto: .venv/ready  ## generate the Python classes of Caffe's messages again
 	@$(VENV)/python -m pip install -q --disable-pip-version-check -e '.[proto]'
