@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ... import kernels
 from ...closing import Closing
-from ...errors import DataError, MismatchError, StorageError
-from ...hamming import Codes, unpack, width
+from ...errors import DataError, StorageError
+from ...hamming import Codes
 from ...index import Hits, SearchOptions
+from ...index.queries import require_fitting
 from ...manifest import Manifest
 from . import facts
 from .address import parse
@@ -126,7 +127,7 @@ class MilvusIndex(Closing):
     ) -> list[Hits]:
         """Answer queries; see `Index.search`."""
         now = self._now
-        self._require_fitting(codes, features)
+        require_fitting(self, codes, features)
         begin = perf_counter()
         found = self._near(now, codes, options)
         shared = (perf_counter() - begin) / max(1, len(codes))
@@ -188,20 +189,6 @@ class MilvusIndex(Closing):
         if still := now.codes.get(ids, [], newest=True):
             problem = f"{self.address}: image {min(still)} has a code and no feature"
             raise StorageError(problem, "remove it, and add it again; verify tells of all")
-
-    def _require_fitting(self, codes: Codes, features: NDArray[np.floating]) -> None:
-        expected = (width(self.bits), self.dim)
-        if (codes.shape[1], features.shape[1]) != expected or len(codes) != len(features):
-            raise MismatchError(
-                f"{self.address}: codes of {expected[0]} bytes and {expected[1]}-d features, "
-                f"the query has {codes.shape[1]} and {features.shape[1]}",
-                "query with the network that built the index",
-            )
-        if unpack(codes, 8 * codes.shape[1])[:, self.bits :].any():
-            problem = f"the query's code has more than {self.bits} bits"
-            raise MismatchError(problem, "query with the network that built the index")
-        if not np.isfinite(features).all():
-            raise DataError("the query's feature is not finite", "check the network's output")
 
     def search_ids(self, ids: Ids, options: SearchOptions) -> list[Hits]:
         """Search with images of the index as queries; they find themselves too.

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...closing import Closing
-from ...errors import DataError, MismatchError
-from ...hamming import Codes, unpack, width, words
+from ...errors import DataError
+from ...hamming import Codes, width, words
 from ...manifest import Manifest
 from ..base import Hits, SearchOptions
+from ..queries import require_fitting
 from .contents import BucketContents
 from .generation import Generation, open_generation
 from .memory import lock
@@ -105,22 +106,8 @@ class BucketIndex(Closing):
         self, codes: Codes, features: NDArray[np.floating], options: SearchOptions
     ) -> list[Hits]:
         """Answer queries; see `Index.search`."""
-        self._require_fitting(codes, features)
+        require_fitting(self, codes, features)
         return self._now.search(words(codes), features.astype(np.float32), options)
-
-    def _require_fitting(self, codes: Codes, features: NDArray[np.floating]) -> None:
-        expected = (width(self.bits), self.dim)
-        if (codes.shape[1], features.shape[1]) != expected or len(codes) != len(features):
-            raise MismatchError(
-                f"{self.folder}: codes of {expected[0]} bytes and {expected[1]}-d features, "
-                f"the query has {codes.shape[1]} and {features.shape[1]}",
-                "query with the network that built the index",
-            )
-        if unpack(codes, 8 * codes.shape[1])[:, self.bits :].any():
-            problem = f"the query's code has more than {self.bits} bits"
-            raise MismatchError(problem, "query with the network that built the index")
-        if not np.isfinite(features).all():
-            raise DataError("the query's feature is not finite", "check the network's output")
 
     def search_ids(self, ids: Ids, options: SearchOptions) -> list[Hits]:
         """Search with images of the index as queries; they find themselves too.
