@@ -19,7 +19,7 @@ ARG BACKEND=cpu
 # GPUs to compile for, as "75;90"; default: in docker/build.sh
 ARG CUDA_ARCH
 # of pyproject.toml
-ARG EXTRAS=web,hash
+ARG EXTRAS=web,hash,milvus
 WORKDIR /app
 COPY . .
 RUN --mount=type=cache,target=/root/.cache docker/build.sh

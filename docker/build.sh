@@ -18,7 +18,7 @@ Sets this tree up on a bare Debian 12, as root, the way an image holds it: Pytho
   BACKEND=cuda         for NVIDIA's GPUs, Turing and later, too
   BACKEND=cuda-legacy  Caffe with CUDA 10.2 and cuDNN 7, for Kepler to Volta; PyTorch for CPUs
   CUDA_ARCH=LIST       the GPUs that Caffe is compiled for, as '75;90'
-  EXTRAS=web,hash      optional parts of pyproject.toml
+  EXTRAS=a,b,c         optional parts of pyproject.toml
   CAFFE_TO=/opt/caffe  where Caffe goes
 EOT
 }
@@ -47,7 +47,7 @@ case $BACKEND in
 esac
 
 # Set-up leaves Caffe alone where one is named: which one is built, is said here.
-LATENTHASH_CAFFE=$CAFFE_TO TORCH=$TORCH EXTRAS=${EXTRAS:-web,hash} scripts/setup.sh
+LATENTHASH_CAFFE=$CAFFE_TO TORCH=$TORCH EXTRAS=${EXTRAS:-web,hash,milvus} scripts/setup.sh
 scripts/build_caffe.sh "${OPTIONS[@]}"
 rm -rf "$CAFFE_TO"
 cp -a "$(cat $POINTER)" "$CAFFE_TO"

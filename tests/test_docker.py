@@ -89,7 +89,7 @@ def tracked() -> list[str]:
 
 def test_what_the_image_is_built_of() -> None:
     whole = ("cmake", "docker", "prototxt", "python", "scripts", "tools", "web")
-    parts = {"LICENSE", "README.md", "caffe_models", "data", "pyproject.toml"}
+    parts = {"LICENSE", "NOTICE", "README.md", "caffe_models", "data", "pyproject.toml"}
     tops = {name.partition("/")[0] for name in tracked() if in_context(name)}
     assert tops == {*whole, *parts}
     left = [name for name in tracked() if name.startswith(tuple(f"{top}/" for top in whole))]
@@ -232,7 +232,7 @@ def test_backends(backend: str, torch: str, caffe: str, tree: Path, tmp_path: Pa
     calls = (tree / "calls").read_text().splitlines()
     assert calls == [
         *(["legacy"] if backend == "cuda-legacy" else []),
-        f"setup {to} {torch} web,hash",
+        f"setup {to} {torch} web,hash,milvus",
         caffe,
     ]
     assert [path.name for path in to.iterdir()] == ["share"]

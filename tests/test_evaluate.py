@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,10 @@ def naive(queries: Labelled, database: Labelled, k: int) -> dict[str, list[float
         for rank in (1, 5, 10, 100, k):
             some = sum(hits[:rank])
             one[f"precision_at_{rank}"] = some / rank
+            if rank <= len(order):
+                ring_of = [[r / len(ring)] * len(ring) if ring else []
+                           for r, ring in zip(relevant[0], rings, strict=True)]  # fmt: skip
+                one[f"tie_aware_precision_at_{rank}"] = sum([*chain(*ring_of)][:rank]) / rank
             one[f"recall_at_{rank}"] = some / total if total else 0
             one[f"f1_at_{rank}"] = 2 * some / (rank + total)
         for name, value in one.items():

@@ -59,6 +59,19 @@ def test_tie_aware_is_precise_where_rings_are_many_and_large() -> None:
         assert ours == pytest.approx(float(total / hits), rel=1e-11)
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=3), st.integers(1, 14))
+def test_tie_aware_precision_is_the_mean_over_every_order(rings: list[list[bool]], k: int) -> None:
+    expected = np.mean([sum(order[:k]) / k for order in every_order(rings)])
+    [found] = metrics.tie_aware_precision_at(*counts(rings), k)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_tie_aware_precision_at_no_rank_is_refused() -> None:
+    with pytest.raises(ValueError, match="rank 0"):
+        metrics.tie_aware_precision_at(np.zeros((1, 2), int), np.zeros((1, 2), int), 0)
+
+
 def test_map_tie_aware_is_the_mean() -> None:
     relevant, found = np.array([[1, 0], [0, 0]]), np.array([[2, 0], [1, 1]])
     assert metrics.map_tie_aware(relevant, found) == pytest.approx(0.375)

@@ -279,13 +279,14 @@ def test_readmes_name_source_checksum_and_licence(readme: Path) -> None:
     assert re.search(r"^licence: \S", front, re.M)
     if re.search(r"^debian: \S+$", front, re.M):
         return  # apt knows the address and verifies the file
-    assert re.search(r"^(url: |- )https?://\S+|^package: \S+==\S+", front, re.M)
+    kept = re.search(r"^kept: here$", front, re.M)
+    assert kept or re.search(r"^(url: |- )https?://\S+|^package: \S+==\S+", front, re.M)
     checksums = re.findall(r"(md5|sha1|sha256):\s?(\S+)", front)
     assert checksums
     for kind, digest in checksums:
         assert re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS[kind]}}}", digest)
     if file := re.search(r"^file: (.*)", front, re.M):
-        assert f"/{file[1]}\n" in front or "package: " in front
+        assert f"/{file[1]}\n" in front or "package: " in front or kept
         assert {"input", "resize", "mean", "feature"} <= set(re.findall(r"^(\w+):", front, re.M))
 
 

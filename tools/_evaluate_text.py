@@ -44,9 +44,12 @@ def _evaluation(result: Evaluation) -> list[str]:
         ("mAP over all", "map_all"),
         ("mAP, ties random", "map_tie_aware"),
         ("precision within 2", "radius2_precision"),
-        *((f"precision at {rank}", f"precision_at_{rank}") for rank in result.precision_at),
     ):
         lines.append(_line(name, result.means[key], result.intervals[key]))
+    for rank in result.precision_at:
+        key = f"precision_at_{rank}"
+        line = _line(f"precision at {rank}", result.means[key], result.intervals[key])
+        lines.append(f"{line}  ties random: {result.means[f'tie_aware_{key}']:.4f}")
     return lines
 
 

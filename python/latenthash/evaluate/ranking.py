@@ -174,11 +174,18 @@ def _values(
         f"radius{RADIUS}_precision": metrics.precision_within(near, rings, RADIUS),
         f"radius{RADIUS}_recall": metrics.recall_within(near, RADIUS),
     }
+    for r in ranks_within(relevant.shape[1], k):
+        values[f"tie_aware_precision_at_{r}"] = metrics.tie_aware_precision_at(near, rings, r)
     return values | values_at(relevant, totals, k)
 
 
+def ranks_within(most: int, k: int) -> list[int]:
+    """The ranks that are told of, 1, 5, 10, 100 and k, as far as there are ranks."""
+    return sorted({r for r in (*_RANKS, k) if r <= most})
+
+
 def values_at(relevant: Relevance, totals: NDArray[np.integer], k: int) -> dict[str, Values]:
-    """Precision, recall and F1 at 1, 5, 10, 100 and k, as far as there are ranks.
+    """Precision, recall and F1 at each of `ranks_within`.
 
     Args:
         relevant: (Q, R) bool, in rank order.
@@ -189,7 +196,7 @@ def values_at(relevant: Relevance, totals: NDArray[np.integer], k: int) -> dict[
         Measure -> (Q,).
     """
     values = {}
-    for r in sorted({r for r in (*_RANKS, k) if r <= relevant.shape[1]}):
+    for r in ranks_within(relevant.shape[1], k):
         values[f"precision_at_{r}"] = metrics.precision_at(relevant, r)
         values[f"recall_at_{r}"] = metrics.recall_at(relevant, totals, r)
         values[f"f1_at_{r}"] = metrics.f_beta_at(relevant, totals, r)

@@ -107,7 +107,8 @@ def _by_rank(means: Mapping[str, float]) -> dict[str, dict[int, float]]:
             for key, mean in means.items()
             if key.startswith(f"{name}_at_")
         }
-        for name in ("precision", "recall", "f1")
+        for name in ("precision", "tie_aware_precision", "recall", "f1")
+        if any(key.startswith(f"{name}_at_") for key in means)
     }
 
 

@@ -26,6 +26,7 @@ from .ties import (
     radius_curve,
     recall_within,
     tie_aware_average_precision,
+    tie_aware_precision_at,
 )
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "recall_of_exact",
     "recall_within",
     "tie_aware_average_precision",
+    "tie_aware_precision_at",
     "time_saved",
 ]

@@ -46,6 +46,31 @@ def map_tie_aware(relevant: Counts, found: Counts) -> float:
     return float(tie_aware_average_precision(relevant, found).mean())
 
 
+def tie_aware_precision_at(relevant: Counts, found: Counts, k: int) -> Values:
+    """Expected `precision_at` k if images at equal distance came in random order.
+
+    Rings that end within the first k count whole, the one that k cuts by its share of
+    relevant images. Source: McSherry and Najork, as above.
+
+    Args:
+        relevant: (Q, D) integers.
+        found: (Q, D) integers, at least `relevant`.
+        k: rank, at least 1.
+
+    Returns:
+        (Q,) float64.
+
+    Raises:
+        ValueError: k below 1.
+    """
+    if k < 1:
+        raise ValueError(f"rank {k}: give 1 or more")
+    n = np.asarray(found, np.int64)
+    before = np.cumsum(n, axis=1) - n
+    taken = np.clip(k - before, 0, n)
+    return np.asarray((taken * ratio(relevant, n)).sum(axis=1) / k)
+
+
 def precision_within(relevant: Counts, found: Counts, radius: int) -> Values:
     """Share of relevant images among those within the radius; 0 where none is within.
 
