@@ -40,13 +40,16 @@ class Material:
 
 
 def half(source: Source, split: str, most: int | None, seed: int = 0) -> Source:
-    """The training ("train") or test ("val") images, or a seeded part of each class.
+    """The training ("train") or test ("val") images, or a seeded part of each class, mixed.
+
+    The order is drawn at random: images of equal codes are ranked in the order of their
+    rows, and in folders that would be the order of their classes.
 
     Args:
         source: with a split of its own.
         split: which half.
         most: images wanted, rounded to the same share of every class; None: all.
-        seed: of the choice.
+        seed: of the choice and the order.
 
     Raises:
         DataError: the source has no split.
@@ -54,11 +57,12 @@ def half(source: Source, split: str, most: int | None, seed: int = 0) -> Source:
     if not source.has_split:
         raise DataError(f"{source.root}: no folders train and test", "give a set that has a split")
     samples = [sample for sample in source.samples if sample.split == split]
+    chosen = np.arange(len(samples))
     if most is not None and most < len(samples):
         labels = np.array([sample.label for sample in samples])
         chosen, _ = stratified(labels, most / len(samples), seed)
-        samples = [samples[row] for row in chosen]
-    return replace(source, samples=samples)
+    mixed = np.random.default_rng(seed).permutation(chosen)
+    return replace(source, samples=[samples[row] for row in mixed])
 
 
 def code_file(folder: Path, name: str, source: Source, model: Mapping[str, Any]) -> Path:

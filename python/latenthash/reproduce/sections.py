@@ -106,7 +106,8 @@ def by_bits(results: Results) -> str:
         f"Published: {PAPER}, whose protocol this is: 10,000 test images ask the 50,000 training "
         "images, by code alone. Ours, in bold: EfficientNet-Lite0, fine-tuned with 48 bits; all "
         "hash functions but the latent layer are learned on its features, or on those of the same "
-        "network as ImageNet left it. The published hash functions had hand-made features (GIST) "
+        "network as ImageNet left it. Images come in an order drawn at random, which decides among "
+        "equal codes. The published hash functions had hand-made features (GIST) "
         "to learn from.",
         "",
         table(["method", *(f"{bits} bits" for bits in (*CIFAR10_BITS, 128))], rows),
