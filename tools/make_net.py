@@ -25,7 +25,7 @@ def main() -> None:
     train_images, val_images = _images(args.data, "train"), _images(args.data, "val")
     files = nets.build(
         args.net, args.bits, args.classes, args.data, _shown(folder), train_images, val_images,
-        size=args.size, fixed_statistics=args.fixed_statistics,
+        size=args.size, fixed_statistics=args.fixed_statistics, mixed=args.mix,
     )  # fmt: skip
     paths = nets.write_net(files, folder, replace=args.force)
     family = nets.NETS[args.net].sized(args.size or nets.NETS[args.net].crop)
@@ -89,6 +89,10 @@ def _arguments() -> Namespace:
         action="store_true",
         help="train with the normalisation that the weights bring, for small batches",
     )
+    options.add_argument(
+        "--mix", type=float, metavar="X",
+        help="train on pairs of images, mixed X to 1 - X (0.25), against learning by heart",
+    )  # fmt: skip
     options.add_argument("-o", "--output", type=Path, help="folder (prototxt/NET_BITS)")
     options.add_argument("--force", action="store_true", help="replace another net there")
     options.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -18,6 +18,7 @@ from .efficientnet import EFFICIENTNET_LITE0
 from .family import Head, NetFamily, Task
 from .folding import fold_net
 from .lenet import LENET
+from .mixing import mix
 from .quick import QUICK
 from .vgg import VGG16, VGG19
 
@@ -61,6 +62,7 @@ def build(
     val_images: int | None = None,
     size: int | None = None,
     fixed_statistics: bool = False,
+    mixed: float | None = None,
 ) -> NetFiles:
     """Build the net of a family.
 
@@ -78,9 +80,11 @@ def build(
         size: side of the net's input; None takes the family's usual one.
         fixed_statistics: training normalises by the moving averages of the weights that
             it starts from, not by each batch; for batches of a few images.
+        mixed: training mixes each image with another one, this share of it; see
+            `mixing`. None: it does not.
 
     Raises:
-        NetError: no such family, or a number out of range.
+        NetError: no such family, or a number out of range; a net that cannot be mixed.
     """
     chosen = find_family(family)
     chosen = chosen if size is None else chosen.sized(size)
@@ -97,6 +101,8 @@ def build(
     train_val = _train_val(chosen, head, name, source)
     if fixed_statistics:
         dsl.fix_statistics(train_val.layer)
+    if mixed is not None:
+        train_val = mix(train_val, mixed)
     solver = _solver(chosen, task, name, folder or f"prototxt/{name}")
     about = f"{chosen.summary}; {bits} bits, {task.classes} classes"
     return NetFiles(name, about, train_val, _deploy(chosen, head, name), solver)
