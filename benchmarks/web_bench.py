@@ -5,7 +5,8 @@
 
 The index is made of the code file's images and of noisy copies of them, until there are
 as many as wanted; their codes are those of the file's own hash, so that uploads go
-through its network. Then `tools/serve.py` runs as it is, and the load comes from
+through its network. The noise is such that copies are images of their own, not the near-copies
+that searches fold into one. Then `tools/serve.py` runs as it is, and the load comes from
 processes of this program, on the same machine. Figures:
 
 `search`: in-library searches for the top 100, `--clients` at once, each as soon as the
@@ -45,7 +46,6 @@ from latenthash.hashing import read_hash
 from latenthash.index import build_index
 
 ROOT = Path(__file__).resolve().parent.parent
-_NOISE = 0.05  # of a copy's values, as a share of their spread
 _MIX = 10  # requests of a user: so many, one each of which is for pages and figures
 
 Ask = Callable[[http.client.HTTPConnection, np.random.Generator], None]
@@ -75,7 +75,10 @@ def main() -> None:
     """Build, serve, measure."""
     args = arguments()
     with tempfile.TemporaryDirectory(dir=args.work) as work:
-        index = args.index or enlarged(args.codes, args.images, Path(work) / "index", args.seed)
+        work = Path(work)
+        index = args.index or enlarged(
+            args.codes, args.images, work / "index", args.seed, args.noise
+        )
         report = {"command": command(args, "codes", "index"), "machine": machine(),
                   "versions": versions(), **measured(index, Path(work), args)}  # fmt: skip
     say(json.dumps({key: report[key] for key in ("search", "upload", "users", "memory")}, indent=1))
@@ -89,6 +92,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--codes", type=Path, default=ROOT / "demo-photos/photos.h5")
     parser.add_argument("--index", type=Path, help="serve this one as it is")
     parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.5,
+        help="of a copy, in standard deviations; 0.05 makes near-copies, which every search folds",
+    )
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument("--clients", type=int, default=4, help="of the searches")
@@ -104,19 +113,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def enlarged(path: Path, images: int, output: Path, seed: int) -> Path:
+def enlarged(path: Path, images: int, output: Path, seed: int, noise: float) -> Path:
     """Index of a code file's images and of noisy copies of them."""
     rng = np.random.default_rng(seed)
     function = read_hash(path.with_name(path.name + ".hash.h5"))
     grown = output.with_name("grown.h5")
     with CodeSet(path) as codes:
         rows = codes.rows(0, len(codes))
-        spread = _NOISE * rows.features.astype(np.float32).std()
+        spread = noise * rows.features.astype(np.float32).std()
         with CodeWriter(grown, codes.bits, codes.dim, images) as writer:
             for start in range(0, images, len(rows)):
                 count = min(len(rows), images - start)
-                noise = rng.normal(0, spread, rows.features.shape) * bool(start)
-                features = np.maximum(rows.features + noise, 0).astype(np.float16)
+                shift = rng.normal(0, spread, rows.features.shape) * bool(start)
+                features = np.maximum(rows.features + shift, 0).astype(np.float16)
                 copies = replace(
                     rows,
                     names=[f"{start}/{name}" if start else name for name in rows.names],
