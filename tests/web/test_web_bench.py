@@ -45,7 +45,7 @@ def test_an_enlarged_index_holds_the_originals_and_their_copies(tmp_path: Path) 
     model = write_published(tmp_path / "model")
     codes = tmp_path / "codes.h5"
     extract(source, model, get_engine("fake"), codes, learning=HashSettings("lsh", 16))
-    index = web_bench.enlarged(codes, 47, tmp_path / "index", seed=0)
+    index = web_bench.enlarged(codes, 47, tmp_path / "index", seed=0, noise=0.05)
     with CodeSet(codes) as original, BucketIndex(index) as grown:
         assert len(grown) == 47
         stored, features = grown.stored(np.arange(47))
