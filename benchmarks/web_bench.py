@@ -74,13 +74,13 @@ class Load:
 def main() -> None:
     """Build, serve, measure."""
     args = arguments()
-    with tempfile.TemporaryDirectory(dir=args.work) as work:
-        work = Path(work)
+    with tempfile.TemporaryDirectory(dir=args.work) as folder:
+        work = Path(folder)
         index = args.index or enlarged(
             args.codes, args.images, work / "index", args.seed, args.noise
         )
         report = {"command": command(args, "codes", "index"), "machine": machine(),
-                  "versions": versions(), **measured(index, Path(work), args)}  # fmt: skip
+                  "versions": versions(), **measured(index, work, args)}  # fmt: skip
     say(json.dumps({key: report[key] for key in ("search", "upload", "users", "memory")}, indent=1))
     if args.json:
         write_json(report, args.json)

@@ -52,7 +52,11 @@ for NET in "$@"; do
     import_for "$NET" "$NET" file
     import_for "$NET" "${NET}_48" train_file
   elif [ "$(front_matter "$README" kept)" = here ]; then
-    say "have caffe_models/$NET/$(front_matter "$README" file)"
+    FILE=caffe_models/$NET/$(front_matter "$README" file)
+    if [ ! -f "$FILE" ] || ! has_checksum "$FILE" "sha256:$(front_matter "$README" sha256)"; then
+      die "$FILE is missing or damaged - get it back: git checkout -- $FILE"
+    fi
+    say "have $FILE"
   else
     fetch "$(front_matter "$README" url)" "sha1:$(front_matter "$README" sha1)" "caffe_models/$NET"
   fi

@@ -109,6 +109,27 @@ def get_tiny(tree: Path, server: Server) -> tuple[int, str]:
     return run([tree / "scripts/get_models.sh", "tiny"], server)
 
 
+def test_weights_of_the_repository_are_verified_and_never_fetched(
+    tree: Path, server: Server
+) -> None:
+    folder = tree / "caffe_models/tiny"
+    weights = folder / "tiny.caffemodel"
+    (folder / "readme.md").write_text(
+        "---\nname: Tiny\nfile: tiny.caffemodel\nkept: here\n"
+        f"sha256: {hashlib.sha256(CONTENT).hexdigest()}\n---\n"
+    )
+    for content in (None, CONTENT[:-1]):
+        if content is not None:
+            weights.write_bytes(content)
+        code, output = get_tiny(tree, server)
+        assert code == 2
+        assert "missing or damaged - get it back: git checkout" in output
+    weights.write_bytes(CONTENT)
+    code, output = get_tiny(tree, server)
+    assert (code, server.asked) == (0, [])
+    assert "have caffe_models/tiny/tiny.caffemodel" in output
+
+
 def test_weights_are_fetched_once(tree: Path, server: Server) -> None:
     server.files["tiny.caffemodel"] = CONTENT
     assert get_tiny(tree, server)[0] == 0

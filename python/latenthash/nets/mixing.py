@@ -55,17 +55,11 @@ def _rename(layer: LayerParameter) -> None:
 
 def _mixing(share: float) -> list[LayerParameter]:
     """TRAIN: images of both halves mixed, and the labels the other way around."""
-    halves = [_slice(blob) for blob in (_IMAGES, _LABELS)]
-    pairs = [
-        _weighted(first, second, share)
-        for first, second in (("data_1", "data_2"), ("data_2", "data_1"))
-    ]
-    made = [
-        *halves,
-        *pairs,
-        _concat([pair.top[0] for pair in pairs], _INPUT),
-        _concat(["label_2", "label_1"], _OTHERS),
-    ]
+    images, labels = _slice(_IMAGES), _slice(_LABELS)
+    first, second = images.top
+    pairs = [_weighted(first, second, share), _weighted(second, first, share)]
+    mixed = _concat([pair.top[0] for pair in pairs], _INPUT)
+    made = [images, labels, *pairs, mixed, _concat(labels.top[::-1], _OTHERS)]
     for layer in made:
         layer.include.add(phase=TRAIN)
     whole = LayerParameter(name="unmixed", type="Power", bottom=[_IMAGES], top=[_INPUT])
