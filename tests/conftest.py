@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,3 +11,7 @@ from hypothesis import settings
 # are tried each time, so that a run says something of the change and not of the dice.
 settings.register_profile("latenthash", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("latenthash")
+
+# A shell starts what runs in the background with SIGINT ignored, and what tests start would
+# inherit that: an interrupt that they send would be none.
+signal.signal(signal.SIGINT, signal.default_int_handler)
