@@ -149,7 +149,7 @@ def _measured(
         median_ms=round(float(median), 4),
         p99_ms=round(float(slow), 4),
         memory_bytes=method.memory_bytes,
-        build_seconds=round(built, 3),
+        build_seconds=round(built, 6),
     )
 
 
