@@ -126,18 +126,43 @@ def test_a_zoom_leaves_the_colours_as_they_would_be() -> None:
         assert np.array_equal(both, colours)
 
 
-def test_copies_come_after_the_images_each_round_in_its_own_order() -> None:
+def test_a_square_of_the_mean_colour_covers_up_to_its_share() -> None:
+    image, random = ramps(80, 120), np.random.default_rng(5)
+    shares, middles = [], []
+    for _ in range(400):
+        changed = Augment(erase=0.3).change(image, random)
+        assert changed.shape == image.shape and changed.flags.writeable
+        rows, columns = np.nonzero((changed != image).any(2))
+        covered = changed[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert np.abs(covered.astype(int) - image.mean((0, 1))).max() <= 1
+        shares.append(covered.shape[0] * covered.shape[1] / (80 * 120))
+        middles.append(((columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2))
+    assert 0.25 < max(shares) < 0.31 and min(shares) < 0.03
+    assert np.abs(np.mean(middles, axis=0) / (120, 80) - 0.5).max() < 0.04
+    assert np.array_equal(image, ramps(80, 120))
+
+
+def test_a_square_covers_gray_images_too() -> None:
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+    changed = [Augment(erase=0.9).change(gray, np.random.default_rng(n)) for n in range(9)]
+    assert all(one.shape == gray.shape for one in changed)
+    assert any((one == 32).sum() > 9 for one in changed)
+    assert np.array_equal(gray.ravel(), np.arange(64))
+
+
+def test_copies_and_images_are_mixed() -> None:
     samples = [Sample(str(n), n % 3, path=f"{n}.png") for n in range(40)]
     found = with_copies(samples, Augment(0.1, copies=2), seed=4)
-    assert found[:40] == samples
-    rounds = [found[40:80], found[80:]]
-    for number, copies in enumerate(rounds, start=1):
-        assert {one.name for one in copies} == {one.name for one in samples}
-        assert all(isinstance(one, Copy) and one.number == number for one in copies)
+    numbers = [one.number if isinstance(one, Copy) else 0 for one in found]
+    for number in range(3):
+        part = [one for one, own in zip(found, numbers, strict=True) if own == number]
+        assert sorted(one.name for one in part) == sorted(one.name for one in samples)
         assert all(one.path == f"{one.name}.png" and one.label == int(one.name) % 3
-                   for one in copies)  # fmt: skip
-    orders = [[one.name for one in part] for part in (samples, *rounds)]
-    assert orders[0] != orders[1] != orders[2] != orders[0]
+                   for one in part)  # fmt: skip
+        places = [place for place, own in enumerate(numbers) if own == number]
+        assert 40 < np.mean(places) < 80  # of 0 to 119: no round comes first or last
+    other = with_copies(samples, Augment(0.1, copies=2), seed=5)
+    assert [one.name for one in other] != [one.name for one in found]
     assert with_copies(samples, None, seed=4) == samples
 
 
@@ -162,15 +187,18 @@ def test_the_lmdb_holds_images_and_copies(source: Path, tmp_path: Path, encode: 
     with DatumReader(out / "train_lmdb") as reader:
         stored = [(key[9:], pixels, label) for key, pixels, label in reader]
     assert Counter(name for name, _, _ in stored) == dict.fromkeys({n for n, _, _ in stored}, 3)
-    originals = {name: pixels for name, pixels, _ in stored[:6]}
+    build_lmdb(source, tmp_path / "plain", val_fraction=0.5, encode=encode)  # type: ignore[arg-type]
+    with DatumReader(tmp_path / "plain/train_lmdb") as reader:
+        originals = {key[9:]: pixels for key, pixels, _ in reader}
+    same = Counter(name for name, pixels, _ in stored if np.array_equal(pixels, originals[name]))
+    assert same == dict.fromkeys(originals, 1)
     for name, pixels, label in stored:
         assert str(label) == name[0]
         near = np.abs(pixels - originals[name].astype(int)).mean()
         assert near < 90
     if encode == "raw":
-        for name, pixels, _ in stored[:6]:
+        for name, pixels in originals.items():
             assert np.array_equal(pixels, decode(source / name).transpose(2, 0, 1))
-    assert all(not np.array_equal(pixels, originals[name]) for name, pixels, _ in stored[6:])
     lines = (out / "train.txt").read_text().splitlines()
     assert [line.rpartition(" ")[0] for line in lines] == [name for name, _, _ in stored]
     with DatumReader(out / "val_lmdb") as reader:
@@ -180,7 +208,8 @@ def test_the_lmdb_holds_images_and_copies(source: Path, tmp_path: Path, encode: 
                 assert np.array_equal(pixels, decode(source / key[9:]).transpose(2, 0, 1))
     manifest = read_manifest(out / "dataset.json", "build_lmdb")
     assert manifest["augment"] == {
-        "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "zoom": 0.0, "copies": 2, "seed": 0,
+        "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "zoom": 0.0, "erase": 0.0,
+        "copies": 2, "seed": 0,
     }  # fmt: skip
     assert manifest["images"] == {"train": 18, "val": 6}
 
@@ -190,8 +219,8 @@ def test_images_and_split_are_those_without_copies(source: Path, tmp_path: Path)
     for name, augment in (("plain", None), ("more", COLOUR)):
         build_lmdb(source, tmp_path / name, augment=augment)
         with DatumReader(tmp_path / name / "train_lmdb") as reader:
-            stored.append(list(reader.items()))
-    assert stored[1][: len(stored[0])] == stored[0]
+            stored.append({value for _, value in reader.items()})
+    assert stored[0] < stored[1] and len(stored[1]) == 2 * len(stored[0])
     val = [(tmp_path / name / "val_lmdb/data.mdb").read_bytes() for name in ("plain", "more")]
     assert val[0] == val[1]
     assert read_manifest(tmp_path / "plain/dataset.json", "build_lmdb")["augment"] is None
@@ -242,6 +271,7 @@ def test_a_bad_image_is_listed_once(source: Path, tmp_path: Path) -> None:
         ({"contrast": -0.1}, "contrast -0.1"),
         ({"saturation": float("nan")}, "saturation nan"),
         ({"zoom": 1}, "zoom 1 - give 0 to 0.95"),
+        ({"erase": 0.99}, "erase 0.99 - give 0 to 0.95"),
         ({}, "copies without a change"),
         ({"brightness": 0.1, "copies": 0}, "0 copies"),
     ],
@@ -263,6 +293,7 @@ def test_the_tool_takes_all_or_some_changes(source: Path, tmp_path: Path) -> Non
         (["contrast=0.1", "saturation=0.4"], Augment(0, 0.1, 0.4)),
         (["colour=0.2", "brightness=0"], Augment(0, 0.2, 0.2)),
         (["zoom=0.5", "colour=0.1"], Augment(0.1, 0.1, 0.1, zoom=0.5)),
+        (["erase=0.25"], Augment(erase=0.25)),
     ):
         done = run(source, out, "--seed", 2, "--json", "--augment", *options)
         assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ def build_lmdb(
         seed: of split, order and colours.
         root: what the paths of a list file are relative to; None for its own folder.
         background: keep Caltech-101's class BACKGROUND_Google.
-        augment: copies of the training images in other colours, written after them;
+        augment: copies of the training images in mixed with them in a random order;
             counts, lists and mean are of all that is written.
         strict: fail if anything has to be skipped.
         workers: threads, or processes for many small files; None for one a free core.
