@@ -54,6 +54,11 @@ def test_imports_and_folds(wheel: Path, tmp_path: Path) -> None:
     for name, arrays in expected.items():
         for ours, theirs in zip(found[name], arrays, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    done = run("caffe", kept, "--net", net, "--fold", deploy, "-o", folded, "--mirrored")
+    assert (done.returncode, done.stderr) == (0, "")
+    mirrored = read_weights(folded)
+    assert fit(load_netdef(deploy, "TEST"), mirrored).fresh == ["latent", "classifier"]
+    assert set(mirrored) - set(found) == {"mirror"}
 
 
 def test_mistakes_are_one_line(wheel: Path, tmp_path: Path) -> None:
@@ -61,6 +66,7 @@ def test_mistakes_are_one_line(wheel: Path, tmp_path: Path) -> None:
     for arguments, problem in (
         (("caffe", wheel, "--net", "efficientnet_lite0_48"), "--fold and caffe go together"),
         (("keras", wheel, "--net", "vgg16_48", "--fold", output), "--fold and caffe go together"),
+        (("keras", wheel, "--net", "vgg16_48", "--mirrored"), "--mirrored goes with --fold"),
         (("keras", wheel, "--net", "vgg16_48"), "is no whole HDF5 file"),
         (("efficientnet_lite0", wheel, "--net", "nothing"), "no net 'nothing'"),
     ):

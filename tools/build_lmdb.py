@@ -62,8 +62,9 @@ def arguments() -> argparse.Namespace:
         nargs="+",
         metavar="CHANGE=X",
         help="add copies of the training images: zoom=X cuts up to X of the area off and fills "
-        "the frame again; erase=X covers a square of up to X; colour=X, or any of brightness=X contrast=X saturation=X, changes "
-        "colours by factors from 1 - X to 1 + X (mirror and crop are options of train.py)",
+        "the frame again; erase=X covers a square of up to X; colour=X, or any of brightness=X "
+        "contrast=X saturation=X, changes colours by factors from 1 - X to 1 + X (mirror and crop "
+        "are options of train.py)",
     )
     parser.add_argument(
         "--copies", type=int, metavar="N", help="of each training image, with --augment (1)"

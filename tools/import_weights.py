@@ -13,6 +13,7 @@ from latenthash import importers
 from latenthash.errors import LatentHashError
 from latenthash.netdef import load_netdef
 from latenthash.nets.folding import fold_net
+from latenthash.nets.mirroring import mirror_net, mirror_weights
 from latenthash.proto import read_net, write_text
 from latenthash.weights import fit, read_weights, write_weights
 
@@ -45,12 +46,19 @@ def main() -> None:
         help="with caffe: fold normalisation away; write the folded net to DEPLOY",
     )
     parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="with --fold: features are averaged over an image and its mirror image, in the net",
+    )
+    parser.add_argument(
         "--half", action="store_true", help="float16, compressed; OUTPUT ends in .caffemodel.h5"
     )
     _cli.add_json(parser)
     args = parser.parse_args()
     if (args.kind == "caffe") != (args.fold is not None):
         raise LatentHashError("--fold and caffe go together", "see --help")
+    if args.mirrored and args.fold is None:
+        raise LatentHashError("--mirrored goes with --fold", "see --help")
 
     net = _cli.net_file(args.net, "deploy.prototxt")
     report = _fold(args.file, net, args) if args.fold else _import(args.file, net, args)
@@ -81,7 +89,11 @@ def _import(file: Path, net: Path, args: Namespace) -> dict[str, Any]:
 def _fold(file: Path, net: Path, args: Namespace) -> dict[str, Any]:
     message = read_net(net)
     weights = importers.fold_weights(message, read_weights(file))
-    write_text(fold_net(message), args.fold)
+    folded = fold_net(message)
+    if args.mirrored:
+        folded = mirror_net(folded, load_netdef(net, "TEST").feature_blob)
+        weights |= mirror_weights(message)
+    write_text(folded, args.fold)
     write_weights(weights, args.output, message.name, args.half)
     return {"output": str(args.output), "deploy": str(args.fold), "layers": len(weights)}
 

@@ -9,7 +9,8 @@ the first and the second half of a batch, so both are seen twice, as x and as x'
 from __future__ import annotations
 
 from ..errors import NetError
-from ..proto.caffe_pb2 import TEST, TRAIN, EltwiseParameter, LayerParameter, NetParameter
+from ..proto.caffe_pb2 import TEST, TRAIN, LayerParameter, NetParameter
+from . import halves
 
 _IMAGES, _LABELS, _INPUT, _OTHERS = "data", "label", "mixed", "label_others"
 
@@ -55,37 +56,19 @@ def _rename(layer: LayerParameter) -> None:
 
 def _mixing(share: float) -> list[LayerParameter]:
     """TRAIN: images of both halves mixed, and the labels the other way around."""
-    images, labels = _slice(_IMAGES), _slice(_LABELS)
+    images, labels = halves.cut(_IMAGES), halves.cut(_LABELS)
     first, second = images.top
-    pairs = [_weighted(first, second, share), _weighted(second, first, share)]
-    mixed = _concat([pair.top[0] for pair in pairs], _INPUT)
-    made = [images, labels, *pairs, mixed, _concat(labels.top[::-1], _OTHERS)]
+    pairs = [
+        halves.weigh(first, second, share, f"{first}_mixed"),
+        halves.weigh(second, first, share, f"{second}_mixed"),
+    ]
+    mixed = halves.join([pair.top[0] for pair in pairs], _INPUT)
+    made = [images, labels, *pairs, mixed, halves.join(labels.top[::-1], _OTHERS)]
     for layer in made:
         layer.include.add(phase=TRAIN)
     whole = LayerParameter(name="unmixed", type="Power", bottom=[_IMAGES], top=[_INPUT])
     whole.include.add(phase=TEST)
     return [*made, whole]
-
-
-def _slice(blob: str) -> LayerParameter:
-    layer = LayerParameter(name=f"{blob}_halves", type="Slice", bottom=[blob])
-    layer.top.extend([f"{blob}_1", f"{blob}_2"])
-    layer.slice_param.axis = 0
-    return layer
-
-
-def _concat(bottoms: list[str], top: str) -> LayerParameter:
-    layer = LayerParameter(name=top, type="Concat", bottom=bottoms, top=[top])
-    layer.concat_param.axis = 0
-    return layer
-
-
-def _weighted(first: str, second: str, share: float) -> LayerParameter:
-    name = f"{first}_mixed"
-    layer = LayerParameter(name=name, type="Eltwise", bottom=[first, second], top=[name])
-    layer.eltwise_param.operation = EltwiseParameter.SUM
-    layer.eltwise_param.coeff.extend([1 - share, share])
-    return layer
 
 
 def _losses(loss: LayerParameter, share: float) -> list[LayerParameter]:
