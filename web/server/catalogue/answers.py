@@ -8,6 +8,8 @@ from typing import Any
 from . import services
 from .errors import not_found
 from .models import Image
+from .sizes import sizes
+from .sync import shown_name
 
 _COLUMNS = ("number", "name", "label", "label_name", "width", "height", "in_library")
 
@@ -21,10 +23,13 @@ def image_json(row: Any) -> dict[str, Any]:
         "label_name": row.label_name,
         "width": row.width,
         "height": row.height,
-        "thumbnail": f"/thumbnails/{row.number}.jpg",
-        "url": f"/images/{row.number}",
+        **_addresses(row.number),
         "in_library": row.in_library,
     }
+
+
+def _addresses(number: int) -> dict[str, str]:
+    return {"thumbnail": f"/thumbnails/{number}.jpg", "url": f"/images/{number}"}
 
 
 def _shown(numbers: Sequence[int]) -> dict[int, Any]:
@@ -51,11 +56,13 @@ def row_of(number: int) -> Image:
     return row
 
 
-def answer_json(found: services.Found, query: dict[str, Any]) -> dict[str, Any]:
-    """An answer, its hits with their rows."""
+def answer_json(
+    library: services.Library, found: services.Found, query: dict[str, Any]
+) -> dict[str, Any]:
+    """An answer, its hits as images."""
     answer = {
         "query": {**query, "code": found.code},
-        "hits": hits_json(found.hits),
+        "hits": hits_json(library, found.hits),
         "certificate": found.certificate,
         "timings_ms": {name: round(value, 3) for name, value in found.timings_ms.items()},
         "warnings": found.warnings,
@@ -67,21 +74,29 @@ def answer_json(found: services.Found, query: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def hits_json(hits: services.HitList) -> list[dict[str, Any]]:
+def hits_json(library: services.Library, hits: services.HitList) -> list[dict[str, Any]]:
     """Hits, best first."""
-    rows = _shown(hits.ids)
     columns = zip(
         hits.ids,
-        hits.hamming,
-        hits.distances,
-        hits.coarse_ranks,
-        hits.copies,
-        hits.codes,
+        hits.names,
+        hits.labels,
+        hits.label_names,
+        sizes.of(library.checksum, hits.ids),
         strict=True,
+    )
+    figures = zip(
+        hits.hamming, hits.distances, hits.coarse_ranks, hits.copies, hits.codes, strict=True
     )
     return [
         {
-            **image_json(rows[number]),
+            "id": number,
+            "name": shown_name(number, name),
+            "label": label,
+            "label_name": label_name,
+            "width": width,
+            "height": height,
+            **_addresses(number),
+            "in_library": True,
             "rank": rank,
             "hamming": hamming,
             "distance": distance,
@@ -89,6 +104,8 @@ def hits_json(hits: services.HitList) -> list[dict[str, Any]]:
             "near_copies": copies,
             "code": code,
         }
-        for rank, (number, hamming, distance, coarse_rank, copies, code) in enumerate(columns, 1)
-        if number in rows
+        for rank, (
+            (number, name, label, label_name, (width, height)),
+            (hamming, distance, coarse_rank, copies, code),
+        ) in enumerate(zip(columns, figures, strict=True), 1)
     ]

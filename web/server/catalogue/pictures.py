@@ -16,6 +16,7 @@ from django.core.files.storage import storages
 from . import services, uploads
 from .errors import not_found
 from .models import Image
+from .sizes import sizes
 
 SIZES = (128, 256, 512)
 _LARGEST = 2048  # pixels of a side of a picture that browsers cannot show as it is
@@ -115,4 +116,5 @@ def thumbnail(library: services.Library, row: Image, size: int) -> bytes:
     Image.objects.filter(pk=row.pk, width=None).update(
         width=picture.width, height=picture.height, size=len(data)
     )
+    sizes.note(row.number, picture.width, picture.height)
     return picture.data

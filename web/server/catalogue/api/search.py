@@ -12,9 +12,9 @@ from ninja.files import UploadedFile
 from pydantic import ValidationError as Faults
 
 from .. import fetching, limits, metrics, services, uploads
-from ..answers import answer_json, hits_json, row_of
+from ..answers import answer_json, hits_json
 from ..errors import invalid
-from ..sync import synchronise
+from ..sync import shown_name, synchronise
 from .common import answers, client_of
 from .schemas import Answer, Copies, Search, SearchAndHit, Ways, WaysAndCrop, Why
 
@@ -25,7 +25,7 @@ router = Router(tags=["search"])
 def search(request: HttpRequest, ask: Search) -> Any:
     """Find the images nearest to one of the library, to an upload, or to a picture elsewhere."""
     library = synchronise()
-    query, shown = _query(request, ask)
+    query, shown = _query(request, library, ask)
     return _answer(library, query, shown, ask)
 
 
@@ -48,7 +48,7 @@ def search_upload(
 def explain(request: HttpRequest, ask: SearchAndHit) -> Any:
     """Both codes, the distance under every metric, the ranks before and after the rerank."""
     library = synchronise()
-    query, _ = _query(request, ask)
+    query, _ = _query(request, library, ask)
     return library.explain(query, wish_of(ask), ask.hit)
 
 
@@ -57,8 +57,8 @@ def explain(request: HttpRequest, ask: SearchAndHit) -> Any:
 def copies(request: HttpRequest, ask: SearchAndHit) -> Any:
     """The images that were folded into a hit: as many as its `near_copies` says."""
     library = synchronise()
-    query, _ = _query(request, ask)
-    return {"hits": hits_json(library.copies(query, wish_of(ask), ask.hit))}
+    query, _ = _query(request, library, ask)
+    return {"hits": hits_json(library, library.copies(query, wish_of(ask), ask.hit))}
 
 
 def _ways(text: str) -> WaysAndCrop:
@@ -82,11 +82,13 @@ def _crop(ask: WaysAndCrop) -> tuple[float, float, float, float] | None:
     return (crop.x, crop.y, crop.width, crop.height) if crop else None
 
 
-def _query(request: HttpRequest, ask: Search) -> tuple[services.Query, dict[str, Any]]:
+def _query(
+    request: HttpRequest, library: services.Library, ask: Search
+) -> tuple[services.Query, dict[str, Any]]:
     """The query, and how it is shown."""
     if ask.id is not None:
-        row = row_of(ask.id)
-        shown = {"kind": "id", "id": ask.id, "name": row.name,
+        name = shown_name(ask.id, library.file_name(ask.id))
+        shown = {"kind": "id", "id": ask.id, "name": name,
                  "thumbnail": f"/thumbnails/{ask.id}.jpg"}  # fmt: skip
         return services.Query(number=ask.id), shown
     limits.count(client_of(request))
@@ -117,4 +119,4 @@ def _answer(
     """Written at once: checking every hit against its schema again would take longer."""
     found = library.search(query, wish_of(ask))
     metrics.searched(found.timings_ms)
-    return JsonResponse(answer_json(found, shown))
+    return JsonResponse(answer_json(library, found, shown))

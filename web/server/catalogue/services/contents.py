@@ -39,6 +39,7 @@ class Contents:
         self._stamp = self._manifest_stamp()
         self._refreshing = Lock()
         self._shuffled = lru_cache(_SHUFFLES)(self._shuffle)
+        self._numbered = lru_cache(1)(self._number)
 
     def _manifest_stamp(self) -> tuple[int, int] | None:
         """Changes with the manifest's file; None: there is none, the index has to be asked."""
@@ -84,6 +85,14 @@ class Contents:
     def classes(self) -> list[str]:
         """Names of the classes; a label is a place in it."""
         return list(self.index.manifest["classes"])
+
+    @property
+    def class_numbers(self) -> dict[str, int]:
+        """Labels by class name."""
+        return self._numbered(self.checksum)
+
+    def _number(self, checksum: str) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.classes)}
 
     @property
     def root(self) -> Path | None:

@@ -33,7 +33,7 @@ class Searching(Contents):
     def __init__(self, address: Address, engine: str = "auto") -> None:
         """Open the index; its network is loaded when a picture asks for it."""
         super().__init__(address)
-        self._engine, self._exchange = engine, Lock()
+        self._engine, self._exchange, self._turn = engine, Lock(), Lock()
         self._network = Network(address, engine, self.index.manifest["model"])
 
     @property
@@ -68,10 +68,6 @@ class Searching(Contents):
 
     def options(self, wish: Wish) -> SearchOptions:
         """The wish as the index takes it."""
-        names = [*self.classes, ""]  # -1, the last, is unknown
-        if any(not -1 <= label < len(names) - 1 for label in wish.labels):
-            raise invalid(f"no label {max(wish.labels)} - /api/v1/labels lists them")
-        chosen = Filter(labels={names[label] for label in wish.labels}) if wish.labels else None
         return SearchOptions(
             top=wish.top,
             metric=wish.metric,
@@ -79,14 +75,24 @@ class Searching(Contents):
             candidates=wish.candidates,
             max_distance=wish.max_distance,
             exact=wish.exact,
-            filter=chosen,
+            filter=self._filter(wish.labels) if wish.labels else None,
         )
 
+    def _filter(self, labels: Sequence[int]) -> Filter:
+        names = [*self.classes, ""]  # -1, the last, is unknown
+        if any(not -1 <= label < len(names) - 1 for label in labels):
+            raise invalid(f"no label {max(labels)} - /api/v1/labels lists them")
+        return Filter(labels={names[label] for label in labels})
+
     def search(self, query: Query, wish: Wish) -> Found:
-        """Answer a query."""
+        """Answer a query.
+
+        One at a time: threads that compute at once in one process hand Python's lock to
+        and fro, and all are slower for it.
+        """
         begin = perf_counter()
         seen, options = self.see(query, wish), self.options(wish)
-        with refusing():
+        with self._turn, refusing():
             hits, copies, folding = self._hits(seen, options, wish)
             exact_ms = overlap = None
             if wish.compare:
@@ -130,6 +136,7 @@ class Searching(Contents):
 
     def _listed(self, hits: Hits, copies: Any, seen: Seen, options: SearchOptions) -> HitList:
         ranks = self._coarse_ranks(seen.code, hits.hamming, options.filter)
+        classes, numbers = self.index.labels(hits.ids), self.class_numbers
         return HitList(
             ids=hits.ids.tolist(),
             hamming=hits.hamming.tolist(),
@@ -137,6 +144,9 @@ class Searching(Contents):
             coarse_ranks=ranks.tolist(),
             copies=copies.tolist(),
             codes=self._codes(hits.ids),
+            names=self.index.names(hits.ids),
+            labels=[numbers.get(name) for name in classes],
+            label_names=classes,
         )
 
     def _hits(

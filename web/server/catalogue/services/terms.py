@@ -58,6 +58,9 @@ class HitList:
         coarse_ranks: 1 + the images whose code is nearer.
         copies: near-copies folded into each.
         codes: as 0 and 1.
+        names: as the index has them.
+        labels: numbers of their classes, None where unknown, as in
+        label_names: "" where unknown.
     """
 
     ids: list[int]
@@ -66,6 +69,9 @@ class HitList:
     coarse_ranks: list[int]
     copies: list[int]
     codes: list[str]
+    names: list[str]
+    labels: list[int | None]
+    label_names: list[str]
 
 
 @dataclass(frozen=True)
