@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +150,9 @@ def test_halves_and_parts_of_them(tmp_path: Path) -> None:
     part = half(source, "train", 6)
     assert np.bincount([sample.label for sample in part.samples]).tolist() == [3, 3]
     assert part.samples == half(source, "train", 6).samples
+    assert len(half(part, "train", 4).samples) == 4  # part of a part
     with pytest.raises(DataError, match="no folders train and test"):
-        half(replace(source, samples=part.samples), "train", None)
+        half(part, "val", None)
 
 
 def test_a_changed_image_is_another_code_file(tmp_path: Path) -> None:

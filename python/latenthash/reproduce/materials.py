@@ -54,9 +54,9 @@ def half(source: Source, split: str, most: int | None, seed: int = 0) -> Source:
     Raises:
         DataError: the source has no split.
     """
-    if not source.has_split:
-        raise DataError(f"{source.root}: no folders train and test", "give a set that has a split")
     samples = [sample for sample in source.samples if sample.split == split]
+    if not samples:
+        raise DataError(f"{source.root}: no folders train and test", "give a set that has a split")
     chosen = np.arange(len(samples))
     if most is not None and most < len(samples):
         labels = np.array([sample.label for sample in samples])

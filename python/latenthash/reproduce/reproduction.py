@@ -33,7 +33,16 @@ from . import experiments
 from .materials import Material, code_file, half
 from .results import Json
 
-DESCRIPTORS = ("colour", "lbp", "hog", "dsift-bow", "dsift-vlad", "dsift-fisher", "orb-bow")
+# Pixels of a side: CIFAR-10's images have 32. ORB needs 31 around a keypoint.
+DESCRIPTORS = {
+    "colour": 64,
+    "lbp": 64,
+    "hog": 64,
+    "dsift-bow": 64,
+    "dsift-vlad": 64,
+    "dsift-fisher": 64,
+    "orb-bow": 128,
+}
 BITS = 48
 DESCRIPTOR_QUERIES = 1000
 _POINTS = 300  # of a curve
@@ -157,8 +166,8 @@ class Reproduction(Stages):
     def _descriptors(self, training: Source, testing: Source) -> None:
         few = half(testing, "val", DESCRIPTOR_QUERIES)
         found = {}
-        for name in DESCRIPTORS:
-            descriptor = make_descriptor(name)
+        for name, size in DESCRIPTORS.items():
+            descriptor = make_descriptor(name, size)
             fit_descriptor(descriptor, training, cache=self._cache)
             facts = {"descriptor": name, "identity": descriptor.identity}
             database = code_file(self.output, f"{name}-train", training, facts)
@@ -172,7 +181,8 @@ class Reproduction(Stages):
                 if not queries.is_file():
                     learned = read_hash(database.with_name(f"{database.name}.hash.h5"))
                     extract_baseline(few, descriptor, queries, hashing=learned)
-                found[name] = experiments.descriptor_codes(database, queries)
+                report = experiments.descriptor_codes(database, queries)
+                found[name] = {"pixels": size, **report}
         self._write("descriptors", found)
 
     def _result(self, name: str, experiment: Callable[[], Json]) -> None:

@@ -180,18 +180,18 @@ def descriptors(results: Results) -> str:
     if "descriptors" not in results.files:
         return ""
     rows = [
-        [name, percent(told["rerank"][f"map_at_{K}"]),
+        [name, str(told["pixels"]), percent(told["rerank"][f"map_at_{K}"]),
          percent(told["rerank"]["precision_at"]["100"]),
          percent(told["map_at_k"]), percent(told["precision_at"]["100"])]
         for name, told in results.files["descriptors"].items()
     ]  # fmt: skip
     queries = next(iter(results.files["descriptors"].values()))["queries"]
-    head = ["descriptor", "mAP at 1,000, all images by feature", "precision at 100",
+    head = ["descriptor", "side", "mAP at 1,000, all images by feature", "precision at 100",
             f"mAP at 1,000, ITQ of {_BITS} bits", "precision at 100"]  # fmt: skip
     return "\n".join([
         "## Descriptors without a network",
         "",
-        f"{queries:,} queries.",
+        f"{queries:,} queries. Images are warped to a square of that side, in pixels.",
         "",
         table(head, rows),
     ])  # fmt: skip
