@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bad_images import jpeg, photo
 from latenthash.dataset import build_lmdb, workers
+from latenthash.dataset.augment import Augment
 from latenthash.dataset.convert import Recipe, convert
 from latenthash.dataset.workers import Workers, worth_processes
 from latenthash.errors import DataError
@@ -49,7 +51,9 @@ def test_processes_and_threads_build_the_same(
     build_lmdb(tmp_path / "in", tmp_path / "threads")
     monkeypatch.setattr(workers, "_MANY", 2)
     assert worth_processes(samples, RECIPE)
-    assert not worth_processes(samples, Recipe(3, (256, 256), "jpeg", 95))
+    photos = Recipe(3, (256, 256), "jpeg", 95)
+    assert not worth_processes(samples, photos)
+    assert worth_processes(samples, replace(photos, augment=Augment(zoom=0.5)))
     build_lmdb(tmp_path / "in", tmp_path / "processes")
     for name in ("train_lmdb/data.mdb", "val_lmdb/data.mdb", "mean.binaryproto", "skipped.csv"):
         one, other = (tmp_path / made / name for made in ("threads", "processes"))
@@ -66,6 +70,7 @@ def test_a_child_that_dies_is_one_error(samples: list[Sample]) -> None:
 
 _HOLD = """
 import sys, time
+from latenthash.dataset.augment import Augment
 from latenthash.dataset.convert import Recipe
 from latenthash.dataset.workers import Workers
 with Workers(Recipe(3, (8, 8), "jpeg", 95), 2) as pool:

@@ -1,7 +1,7 @@
-"""Conversion in child processes, for the many small images of sets such as CIFAR-10.
+"""Conversion in child processes, for many small images, such as CIFAR-10's, and for copies.
 
 Threads do for photos, where the time goes to decoding. Small images take as long in
-Python, and threads share one interpreter.
+Python, as do changes of colour, and threads share one interpreter.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ _MANY = 4000  # images that repay the start of the processes
 
 
 def worth_processes(samples: Sequence[Sample], recipe: Recipe) -> bool:
-    """Whether the images are many, small, and files."""
+    """Whether the images are many, small or to be changed, and files."""
     small = recipe.size[0] * recipe.size[1] <= _SMALL
-    return small and len(samples) >= _MANY and samples[0].path is not None
+    return (
+        (small or recipe.augment is not None)
+        and len(samples) >= _MANY
+        and samples[0].path is not None
+    )
 
 
 class Workers:
