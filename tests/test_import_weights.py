@@ -66,7 +66,11 @@ def test_mistakes_are_one_line(wheel: Path, tmp_path: Path) -> None:
     for arguments, problem in (
         (("caffe", wheel, "--net", "efficientnet_lite0_48"), "--fold and caffe go together"),
         (("keras", wheel, "--net", "vgg16_48", "--fold", output), "--fold and caffe go together"),
-        (("keras", wheel, "--net", "vgg16_48", "--mirrored"), "--mirrored goes with --fold"),
+        (("keras", wheel, "--net", "vgg16_48", "--mirrored"), "--latent go with --fold"),
+        (
+            ("caffe", wheel, "--net", "lenet_48", "--fold", output, "--latent", "itq-cca"),
+            "--latent and --codes go together",
+        ),
         (("keras", wheel, "--net", "vgg16_48"), "is no whole HDF5 file"),
         (("efficientnet_lite0", wheel, "--net", "nothing"), "no net 'nothing'"),
     ):

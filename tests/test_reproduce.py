@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from latenthash.cache import Cache
+from latenthash.codes import CodeSet
 from latenthash.engines import get_engine
 from latenthash.errors import DataError
-from latenthash.reproduce import Reproduction, write_report
+from latenthash.hashing import HashSettings, learn
+from latenthash.progress import silent
+from latenthash.reproduce import Reproduction, experiments, write_report
 from latenthash.reproduce.materials import Material, code_file, content_hash, half
 from latenthash.reproduce.published import CIFAR10_BITS, CIFAR10_MAP_AT_1000, thesis_queries
 from latenthash.reproduce.reproduction import thinned
@@ -59,6 +64,29 @@ def test_the_report_says_what_the_files_say(run: Reproduction) -> None:
     for one in told(run, "in_library")["in_library"]["queries"]:
         assert f"| {one['class']} |" in report
     assert "12 bits" not in report  # what was published on CIFAR-10 stands beside CIFAR-10 only
+
+
+def test_what_training_left_stands_beside_what_was_set_since(
+    run: Reproduction, tmp_path: Path
+) -> None:
+    folder = run.results.parents[1]
+    with CodeSet(folder / "db.h5") as codes:
+        left = learn(codes.features(), HashSettings("pca", 12), codes.labels)
+    material = Material("tiny", "mnist", folder / "db.h5", folder / "q.h5", False, left)
+    found = experiments.hashes(material, Cache(tmp_path), silent, ("own", "pca"))["results"]
+    assert [(one["method"], one["bits"]) for one in found[:3]] == [
+        ("own", 16), ("trained", 12), ("pca", 12),
+    ]  # fmt: skip
+    assert found[1]["means"] == found[2]["means"] != found[0]["means"]
+    results = tmp_path / "results"
+    shutil.copytree(run.results, results)
+    hashes = json.loads((results / "hashes.json").read_text())
+    hashes["results"] += [{**found[1], "bits": bits} for bits in (16, 48)]
+    (results / "hashes.json").write_text(json.dumps(hashes))
+    write_report(results, tmp_path / "images", tmp_path / "results.md")
+    report = (tmp_path / "results.md").read_text()
+    left_it = f"training end to end left {100 * found[1]['means']['map_at_1000']:.2f}"
+    assert left_it in report and "| latent layer as trained end to end | yes |" in report
 
 
 def test_every_picture_of_the_report_is_there(run: Reproduction) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from latenthash import importers
+from latenthash.codes import CodeSet
 from latenthash.errors import LatentHashError
+from latenthash.hashing import HashSettings
 from latenthash.netdef import load_netdef
 from latenthash.nets.folding import fold_net
 from latenthash.nets.mirroring import mirror_net, mirror_weights
@@ -51,14 +53,25 @@ def main() -> None:
         help="with --fold: features are averaged over an image and its mirror image, in the net",
     )
     parser.add_argument(
+        "--latent",
+        metavar="METHOD",
+        help="with --fold: set the latent layer by a hash learned on --codes, such as itq-cca",
+    )
+    parser.add_argument(
+        "--codes", type=Path, help="code file of the net's own features, with labels"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the hash")
+    parser.add_argument(
         "--half", action="store_true", help="float16, compressed; OUTPUT ends in .caffemodel.h5"
     )
     _cli.add_json(parser)
     args = parser.parse_args()
     if (args.kind == "caffe") != (args.fold is not None):
         raise LatentHashError("--fold and caffe go together", "see --help")
-    if args.mirrored and args.fold is None:
-        raise LatentHashError("--mirrored goes with --fold", "see --help")
+    if (args.mirrored or args.latent) and args.fold is None:
+        raise LatentHashError("--mirrored and --latent go with --fold", "see --help")
+    if (args.latent is None) != (args.codes is None):
+        raise LatentHashError("--latent and --codes go together", "see --help")
 
     net = _cli.net_file(args.net, "deploy.prototxt")
     report = _fold(args.file, net, args) if args.fold else _import(args.file, net, args)
@@ -87,12 +100,17 @@ def _import(file: Path, net: Path, args: Namespace) -> dict[str, Any]:
 
 
 def _fold(file: Path, net: Path, args: Namespace) -> dict[str, Any]:
-    message = read_net(net)
+    message, definition = read_net(net), load_netdef(net, "TEST")
     weights = importers.fold_weights(message, read_weights(file))
     folded = fold_net(message)
     if args.mirrored:
-        folded = mirror_net(folded, load_netdef(net, "TEST").feature_blob)
+        folded = mirror_net(folded, definition.feature_blob)
         weights |= mirror_weights(message)
+    if args.latent:
+        with CodeSet(args.codes) as codes:
+            settings = HashSettings(args.latent, definition.bits, args.seed)
+            learned = importers.learn_latent(codes, settings)
+        folded, weights = importers.set_latent(folded, weights, *learned)
     write_text(folded, args.fold)
     write_weights(weights, args.output, message.name, args.half)
     return {"output": str(args.output), "deploy": str(args.fold), "layers": len(weights)}

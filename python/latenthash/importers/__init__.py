@@ -4,6 +4,7 @@ from .base import Imported
 from .efficientnet import import_efficientnet
 from .fold import fold_weights
 from .keras import import_keras_vgg
+from .latent import learn_latent, set_latent, trained_hash
 from .torchvision import import_torchvision_vgg
 
 __all__ = [
@@ -12,4 +13,7 @@ __all__ = [
     "import_efficientnet",
     "import_keras_vgg",
     "import_torchvision_vgg",
+    "learn_latent",
+    "set_latent",
+    "trained_hash",
 ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import NetError
 from ..proto.caffe_pb2 import LayerParameter, NetParameter
 from . import halves
+from .renaming import renamed
 
 _MIRROR = "mirror"
 
@@ -39,7 +40,7 @@ def mirror_net(net: NetParameter, feature: str) -> NetParameter:
     blob, both = image.top[0], f"{feature}_both"
     joined = halves.join([blob, _MIRROR], f"{blob}_both")
     mirrored = NetParameter(name=net.name, layer=[image, _mirror(image), joined])
-    mirrored.layer.extend(_renamed(layer, {blob: joined.top[0], feature: both}) for layer in before)
+    mirrored.layer.extend(renamed(layer, {blob: joined.top[0], feature: both}) for layer in before)
     cut = halves.cut(both)
     first, second = cut.top
     mirrored.layer.extend([cut, halves.weigh(first, second, 0.5, feature), *behind])
@@ -70,11 +71,3 @@ def _require_passage(
                 f"{name}: layer {layer.name!r} reads {min(around)!r}, past {feature!r}",
                 "name a feature that all the rest is made of",
             )
-
-
-def _renamed(layer: LayerParameter, names: dict[str, str]) -> LayerParameter:
-    copy = LayerParameter()
-    copy.CopyFrom(layer)
-    copy.bottom[:] = [names.get(blob, blob) for blob in layer.bottom]
-    copy.top[:] = [names.get(blob, blob) for blob in layer.top]
-    return copy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from ..evaluate.evaluation import Task
 from ..evaluate.pool import Pool
 from ..evaluate.splits import drawn, hold_out
 from ..files import sha256
-from ..hashing import METHODS, SUPERVISED
+from ..hashing import METHODS, SUPERVISED, HashFunction
 from ..index import SearchOptions
 from ..progress import Announce, Progress, quietly
 from .materials import Material
 
+TRAINED = "trained"
+"""A result's method: codes of the latent layer as training left it."""
 ALL_HASHES = (*METHODS, *SUPERVISED)
 REACH_QUERIES = 500
 TOP = 100
@@ -71,11 +73,19 @@ def hashes(
         ranked, asked = read_sets(database, queries)
         network = database.manifest["model"].get("net")
     results = compare_hashes(ranked, ranked, asked, methods, cache=cache, on_progress=progress)
+    if material.trained is not None and OWN in methods:
+        ranked, asked = (_coded_by(material.trained, images) for images in (ranked, asked))
+        [trained] = compare_hashes(ranked, ranked, asked, [OWN], cache=cache)
+        results.insert(1, replace(trained, method=TRAINED))
     return {
         "features": network,
         "results": [result.to_json() for result in results],
         "data": _data(material),
     }
+
+
+def _coded_by(function: HashFunction, images: ImageSet) -> ImageSet:
+    return replace(images, codes=function.encode(images.features), bits=function.bits)
 
 
 def unseen_classes(material: Material, cache: Cache, progress: Progress) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..cache import Stage, key_of
 from ..errors import DataError
 from ..evaluate.splits import stratified
 from ..files import sha256
+from ..hashing import HashFunction
 from ..sources import Sample, Source
 
 EXTRACT = Stage("extract", 1)
@@ -30,6 +31,7 @@ class Material:
         database: code file of what is ranked.
         queries: code file of what asks.
         whole: whether all images of the protocol are there.
+        trained: what training left of the latent layer, where it was set anew since.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Material:
     database: Path
     queries: Path
     whole: bool
+    trained: HashFunction | None = None
 
 
 def half(source: Source, split: str, most: int | None, seed: int = 0) -> Source:

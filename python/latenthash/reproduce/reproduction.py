@@ -22,6 +22,7 @@ from ..demo import Demo
 from ..extract import extract
 from ..files import atomic_file
 from ..hashing import HashSettings, read_hash
+from ..importers import trained_hash
 from ..index import BucketIndex, build_index
 from ..index.checkup import index_health
 from ..manifest import IDENTITY
@@ -29,6 +30,7 @@ from ..model import FeatureModel, HashModel, with_hash
 from ..plots import health_picture
 from ..sources import Source, open_source
 from ..stages import Stages
+from ..weights import read_weights
 from . import experiments
 from .materials import Material, code_file, half
 from .results import Json
@@ -73,10 +75,10 @@ class Reproduction(Stages):
         source = open_source(images)
         training, testing = self._halves(source)
         learned = self._coded("learned", training, testing, model)
-        untrained = self._coded("generic", training, testing, generic, HashSettings("pca", BITS))
         self.on_codes(learned)
         if self.subset is None:
             self._result("learned_1000", lambda: experiments.learned_codes_1000(learned))
+        untrained = self._coded("generic", training, testing, generic, HashSettings("pca", BITS))
         self._hashes("hashes_generic", untrained)
         with self.stage("unseen classes") as progress:
             self._write("unseen", experiments.unseen_classes(untrained, self._cache, progress))
@@ -119,7 +121,8 @@ class Reproduction(Stages):
         """Codes of both halves; those of a hash to be learned are learned on the first."""
         database, used = self._extracted(f"{name}-train", training, model, learning)
         queries, _ = self._extracted(f"{name}-test", testing, used, None)
-        return Material("CIFAR-10", "cifar10", database, queries, self.subset is None)
+        trained = trained_hash(read_weights(model.weights))
+        return Material("CIFAR-10", "cifar10", database, queries, self.subset is None, trained)
 
     def _extracted(
         self, name: str, source: Source, model: FeatureModel, learning: HashSettings | None
