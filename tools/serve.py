@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see latenthash_web; before NumPy comes
+
 import _cli  # isort: skip  (first: it finds the project's interpreter)
 
-import os
 import re
 import sys
 from pathlib import Path

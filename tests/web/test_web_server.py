@@ -46,6 +46,27 @@ def test_it_says_where_it_is(running: Server) -> None:
     assert f"http://localhost:{running.port}" in text
 
 
+@pytest.mark.parametrize("module", ["tools/serve.py", "web/server/latenthash_web/wsgi.py"])
+def test_blas_has_one_thread_however_it_is_started(module: str, tmp_path: Path) -> None:
+    """More would spin while the searches of other threads wait for a core."""
+    pytest.importorskip("threadpoolctl")
+    script = f"""
+import runpy, sys
+sys.path[:0] = [{str(ROOT / "tools")!r}, {str(ROOT / "web/server")!r}]
+runpy.run_path({str(ROOT / module)!r}, run_name="not main")
+import numpy, threadpoolctl
+print([one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False,
+        env={name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+        | {"LATENTHASH_INDEX": str(tmp_path), "LATENTHASH_DATA": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    threads = json.loads(done.stdout)
+    assert threads and set(threads) == {1}
+
+
 def test_it_listens_on_loopback_only(running: Server) -> None:
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
     addresses = [line.split()[1] for line in listening if line.split()[3] == "0A"]

@@ -71,9 +71,8 @@ def _set_environment(options: Options) -> None:
     figures = options.data / "metrics"
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir()
-    each = str(max(1, options.cores // options.workers))
-    for name in ("LATENTHASH_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, each)
+    each = max(1, options.cores // options.workers)
+    os.environ.setdefault("LATENTHASH_THREADS", str(each))
     if options.host not in LOOPBACK:
         os.environ.setdefault("LATENTHASH_HOSTS", f"localhost 127.0.0.1 {options.host}")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")  # of an index in Milvus
