@@ -15,7 +15,8 @@ last one is answered; requests a second, and milliseconds from sending to the la
 by `--upload-clients` at once, which LATENTHASH_BATCH is for.
 `users`: `--users` at once, who search, turn pages of the gallery and look at figures;
 errors are answers that are none. `memory`: of all processes together, each shared page
-counted once (PSS), before and after.
+counted once (PSS), before and after; also without the pages of files, of which those of the
+index count as they are touched.
 """
 
 from __future__ import annotations
@@ -178,24 +179,27 @@ def loads(process: subprocess.Popen[bytes], images: int, args: argparse.Namespac
     search, upload = partial(ask_search, images), partial(ask_upload, args.pixels)
     run(args.port, upload, 4 * args.workers, number=4)
     run(args.port, search, args.clients, seconds=min(2.0, args.seconds))
-    before = memory_mb(process.pid)
+    before = memory(process.pid)
     report = {
         "search": run(args.port, search, args.clients, seconds=args.seconds),
         "upload": run(args.port, upload, args.upload_clients, number=args.uploads),
         "users": run(args.port, partial(ask_mixed, images), args.users, seconds=args.seconds),
     }
-    report["memory"] = {"before_mb": before, "after_mb": memory_mb(process.pid)}
+    report["memory"] = {"before_mb": before, "after_mb": memory(process.pid)}
     return report
 
 
-def memory_mb(parent: int) -> float:
-    """Proportional size of a process and its children."""
+def memory(parent: int) -> Report:
+    """Megabytes of a process and its children: all, and those that are no pages of files."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    total = 0
+    total = dict.fromkeys(("Pss", "Pss_Anon"), 0)
     for number in [str(parent), *children]:
-        lines = Path(f"/proc/{number}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return round(total * 1024 / 1e6, 1)
+        for line in Path(f"/proc/{number}/smaps_rollup").read_text().splitlines():
+            name, *value = line.split()
+            if name[:-1] in total:
+                total[name[:-1]] += int(value[0])
+    whole, own = (round(kilobytes * 1024 / 1e6, 1) for kilobytes in total.values())
+    return {"all": whole, "without_files": own}
 
 
 def run(

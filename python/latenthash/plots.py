@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .index.health import Health
 
 _BLUE, _ORANGE, _GREEN = "#1f77b4", "#d95f02", "#1b7837"
+_COLOURS = (_BLUE, _ORANGE, _GREEN, "#7b3294", "#666666", "#b8860b", "#000000", "#e377c2")
+_MOST_INSIDE = 6  # names in a legend that find room beside the curves
 _SIZE = (10, 6.4)  # inches at 100 dots each: 1000 x 640
 _LARGE = (11, 8)
 _DPI = 100
@@ -82,16 +84,24 @@ def _draw_accuracies(axes: Axes, steps: list[dict[str, Any]]) -> None:
 
 
 def finish(axes: Axes) -> None:
-    """A light grid, no box, and a legend if anything has a name."""
+    """A light grid, no box, and a legend if anything has a name; of many, below."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
+    named = axes.get_legend_handles_labels()
+    if len(named[0]) > _MOST_INSIDE:
+        axes.figure.legend(*named, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    elif named[0]:
         axes.legend(frameon=False)
 
 
 def colours() -> Iterator[str]:
     """Colours that are told apart in gray too, again and again."""
-    return cycle((_BLUE, _ORANGE, _GREEN, "#7b3294", "#666666", "#b8860b", "#000000", "#e377c2"))
+    return cycle(_COLOURS)
+
+
+def styles() -> Iterator[tuple[str, str]]:
+    """A colour and a kind of line for each curve: where colours come again, the line differs."""
+    return ((colour, line) for line in cycle(("-", "--", ":")) for colour in _COLOURS)
 
 
 def _names(steps: Iterable[dict[str, Any]], phase: str, part: str) -> list[str]:
@@ -166,8 +176,9 @@ def precision_by_rank(curves: Mapping[str, Curve], path: Path, best: Curve | Non
     """
     figure = canvas()
     axes = figure.subplots()
-    for colour, (name, (ranks, precisions)) in zip(colours(), curves.items(), strict=False):
-        axes.plot(ranks, 100 * np.asarray(precisions), color=colour, linewidth=2, label=name)
+    for style, (name, (ranks, precisions)) in zip(styles(), curves.items(), strict=False):
+        colour, line = style
+        axes.plot(ranks, 100 * np.asarray(precisions), line, color=colour, linewidth=2, label=name)
     if best is not None:
         axes.plot(best[0], 100 * np.asarray(best[1]), "--", color="gray", label="perfect order")
     last = max(float(np.max(ranks)) for ranks, _ in curves.values())
@@ -186,9 +197,10 @@ def precision_recall(curves: Mapping[str, Curve], path: Path) -> None:
     """
     figure = canvas()
     axes = figure.subplots()
-    for colour, (name, (recalls, precisions)) in zip(colours(), curves.items(), strict=False):
+    for style, (name, (recalls, precisions)) in zip(styles(), curves.items(), strict=False):
+        colour, line = style
         marker = "o" if np.size(recalls) <= _FEW_POINTS else ""
-        axes.plot(100 * np.asarray(recalls), 100 * np.asarray(precisions), color=colour,
+        axes.plot(100 * np.asarray(recalls), 100 * np.asarray(precisions), line, color=colour,
                   linewidth=2, marker=marker, markersize=4, label=name)  # fmt: skip
     axes.set(xlabel="recall (%)", ylabel="precision (%)", title="precision and recall")
     axes.set(xlim=(0, 102), ylim=(0, 102))

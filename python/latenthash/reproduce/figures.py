@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..plots import Curve, canvas, colours, finish, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_ROOM = (45, 13)  # pixels that a mark takes, across and down
 
 
 def bars_by_bits(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
@@ -51,14 +54,22 @@ def quality_over_time(curves: Mapping[str, Curve], marks: Mapping[str, Sequence[
     axes = figure.subplots()
     for colour, (name, (times, qualities)) in zip(colours(), curves.items(), strict=False):
         axes.plot(times, 100 * np.asarray(qualities), "o-", color=colour, label=name)
-        for x, y, mark in zip(
-            np.asarray(times), 100 * np.asarray(qualities), marks.get(name, ()), strict=False
-        ):
-            axes.annotate(mark, (x, y), xytext=(4, -11), textcoords="offset points", fontsize=8)
     _decades(axes)
     axes.set(xlabel="milliseconds per query", ylabel=f"{what} (%)")
     finish(axes)
+    figure.draw_without_rendering()  # settles where dots are
+    for name, (times, qualities) in curves.items():
+        _mark(axes, np.column_stack([times, 100 * np.asarray(qualities)]), marks.get(name, ()))
     save(figure, path)
+
+
+def _mark(axes: Axes, dots: NDArray[np.float64], marks: Sequence[str]) -> None:
+    """Write beside each dot, below what is written beside a dot so near that they would meet."""
+    places = axes.transData.transform(dots)
+    for number, (dot, mark) in enumerate(zip(dots, marks, strict=False)):
+        apart = np.abs(places[:number] - places[number])
+        met = int((apart < _ROOM).all(axis=1).sum())
+        axes.annotate(mark, dot, xytext=(4, -11 - 10 * met), textcoords="offset points", fontsize=8)
 
 
 def time_histogram(times: Mapping[str, Sequence[float]], path: Path) -> None:

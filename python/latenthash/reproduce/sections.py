@@ -96,7 +96,7 @@ def by_bits(results: Results) -> str:
         [name, *(percent(value) for value in values), "-"]
         for name, values in CIFAR10_MAP_AT_1000.items()
     ]
-    shown = {name: dict(zip(CIFAR10_BITS, values, strict=True))
+    shown = {f"{name}, published": dict(zip(CIFAR10_BITS, values, strict=True))
              for name, values in CIFAR10_MAP_AT_1000.items()}  # fmt: skip
     for name, features in (("hashes", "own features"), ("hashes_generic", "ImageNet features")):
         if name not in results.files:
