@@ -17,7 +17,7 @@ from .results import Results
 
 _HEAD = """# Results
 
-Written by `make reproduce` from the JSON files in [`results/`](results); each holds the hashes of
+Written by `make reproduce` from the JSON files in `results/`; each holds the hashes of
 its data and model. `mAP at 1,000` is the paper's measure, `mAP` the whole order;
 [measures.md](measures.md) has the formulas, [protocols.md](protocols.md) says who asks what.
 Figures in percent; in parentheses the 95 % interval over the queries.
