@@ -27,6 +27,18 @@ IMPORTERS = {
 
 
 def main() -> None:
+    args = _arguments()
+    net = _cli.net_file(args.net, "deploy.prototxt")
+    report = _fold(args.file, net, args) if args.fold else _import(args.file, net, args)
+    if args.json:
+        _cli.report_json(report)
+        return
+    for key, value in report.items():
+        shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        print(f"{key:8}{shown}")
+
+
+def _arguments() -> Namespace:
     parser = _cli.parser(
         "Write weights of another library as a caffemodel, or fold a caffemodel's "
         "normalisation into its convolutions for a net that only runs.\n\n"
@@ -65,22 +77,18 @@ def main() -> None:
         "--half", action="store_true", help="float16, compressed; OUTPUT ends in .caffemodel.h5"
     )
     _cli.add_json(parser)
-    args = parser.parse_args()
+    return _checked(parser.parse_args())
+
+
+def _checked(args: Namespace) -> Namespace:
+    """The arguments, if they go together."""
     if (args.kind == "caffe") != (args.fold is not None):
         raise LatentHashError("--fold and caffe go together", "see --help")
     if (args.mirrored or args.latent) and args.fold is None:
         raise LatentHashError("--mirrored and --latent go with --fold", "see --help")
     if (args.latent is None) != (args.codes is None):
         raise LatentHashError("--latent and --codes go together", "see --help")
-
-    net = _cli.net_file(args.net, "deploy.prototxt")
-    report = _fold(args.file, net, args) if args.fold else _import(args.file, net, args)
-    if args.json:
-        _cli.report_json(report)
-        return
-    for key, value in report.items():
-        shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        print(f"{key:8}{shown}")
+    return args
 
 
 def _import(file: Path, net: Path, args: Namespace) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .codes import CodeSet, Parts, Skipped
 from .engines import Net
 from .errors import NetError
 from .hamming import Codes
-from .hashing import SAMPLE, HashFunction, HashSettings, learn, write_hash
+from .hashing import SAMPLE, HashFunction, HashSettings, learn, sample_rows, write_hash
 from .model import FeatureModel, HashModel, with_hash
 
 _log = logging.getLogger(__name__)
@@ -118,10 +118,7 @@ def sample(files: Sequence[Path], seed: int, most: int = SAMPLE) -> Features:
     for file in files:
         with CodeSet(file) as codes:
             counts.append(len(codes))
-    total = sum(counts)
-    chosen = np.arange(total)
-    if total > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
+    chosen = sample_rows(sum(counts), seed, most)
     ends = np.cumsum(counts)
     of_each = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
     taken = []

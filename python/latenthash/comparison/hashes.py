@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from ..cache import NOTHING_KEPT, Cache, Stage, versions
 from ..errors import DataError
 from ..evaluate import Labelled, measure
@@ -24,6 +22,7 @@ from ..hashing import (
     HashSettings,
     learn,
     read_hash,
+    sample_rows,
     write_hash,
 )
 from ..progress import Progress, silent
@@ -200,7 +199,7 @@ def _learn_and_measure(shared: _Comparison, settings: HashSettings) -> HashResul
 
     def learned() -> HashFunction:
         begin = perf_counter()
-        sample = _sample(shared.training, settings.seed)
+        sample = shared.training.taken(sample_rows(len(shared.training), settings.seed, SAMPLE))
         function = learn(sample.features, settings, sample.labels)
         seconds["learn"] = round(perf_counter() - begin, 3)
         return function
@@ -213,14 +212,6 @@ def _learn_and_measure(shared: _Comparison, settings: HashSettings) -> HashResul
     seconds["encode"] = round(perf_counter() - begin, 3)
     result = HashResult(settings.method, settings.bits, function.learned_from, seconds=seconds)
     return _measured(shared, result, *codes)
-
-
-def _sample(training: ImageSet, seed: int) -> ImageSet:
-    """At most `SAMPLE` random images, in their order."""
-    if len(training) <= SAMPLE:
-        return training
-    rows = np.random.default_rng(seed).choice(len(training), SAMPLE, replace=False)
-    return training.taken(np.sort(rows))
 
 
 def _measured(

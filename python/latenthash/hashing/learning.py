@@ -59,8 +59,7 @@ def learn(
     if settings.method in SUPERVISED:
         known = _required(labels, count, settings)
         if settings.method == "ksh" and count > KSH_SAMPLE:
-            random = np.random.default_rng(settings.seed)
-            rows = np.sort(random.choice(count, KSH_SAMPLE, replace=False))
+            rows = sample_rows(count, settings.seed, KSH_SAMPLE)
             count, sample, known = KSH_SAMPLE, sample[rows], known[rows]
         learned = _BY_LABELS[settings.method](sample, known, settings)
     else:
@@ -69,6 +68,13 @@ def learn(
     if settings.method in ("itq", "pca"):
         _require_directions(result, sample)
     return result
+
+
+def sample_rows(count: int, seed: int, most: int) -> NDArray[np.int64]:
+    """At most `most` of the rows 0 .. count - 1, drawn at random, ascending."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
 def _required(labels: _Labels | None, count: int, settings: HashSettings) -> _Labels:

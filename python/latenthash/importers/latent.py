@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..codes import CodeSet
 from ..errors import MismatchError, NetError
-from ..hashing import SAMPLE, HashFunction, HashSettings, learn
+from ..hashing import SAMPLE, HashFunction, HashSettings, learn, sample_rows
 from ..netdef.net import LATENT, LATENT_SIGMOID
 from ..nets import dsl
 from ..nets.renaming import renamed
@@ -28,16 +28,13 @@ def learn_latent(codes: CodeSet, settings: HashSettings) -> tuple[HashFunction, 
     """A hash of the features and labels of a code file, and how far they lie from its planes.
 
     Args:
-        codes: of the net whose layer it is for; a seeded sample of `SAMPLE` is used.
+        codes: of the net whose layer it is for; a seeded sample of `hashing.SAMPLE` is used.
         settings: itq, itq-cca, latent, lsh or pca.
 
     Raises:
         DataError: too few images, or some without a label where labels are needed.
     """
-    rows = np.arange(len(codes))
-    if len(rows) > SAMPLE:
-        random = np.random.default_rng(settings.seed)
-        rows = np.sort(random.choice(rows, SAMPLE, replace=False))
+    rows = sample_rows(len(codes), settings.seed, SAMPLE)
     features = codes.features()[rows]
     function = learn(features, settings, codes.labels[rows])
     return function, float(function.project(features).std())

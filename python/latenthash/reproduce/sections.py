@@ -111,8 +111,8 @@ def by_bits(results: Results) -> str:
         "## CIFAR-10: mean average precision at 1,000, by bits",
         "",
         f"Published: {PAPER}, whose protocol this is: 10,000 test images ask the 50,000 training "
-        "images, by code alone. Ours, in bold: EfficientNet-Lite0, fine-tuned with 48 bits; all "
-        "hash functions but the latent layer are learned on its features, or on those of the same "
+        "images, by code alone. Ours, in bold: EfficientNet-Lite0, fine-tuned with 48 bits; the "
+        "other hash functions are learned on its features, or on those of the same "
         "network as ImageNet left it. Images come in an order drawn at random, which decides among "
         "equal codes. The published hash functions had hand-made features (GIST) "
         "to learn from.",
