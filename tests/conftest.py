@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from milvus_server import MISSING, running
 
 # Examples that touch the disk take as long as the disk does. In CI the same examples
 # are tried each time, so that a run says something of the change and not of the dice.
@@ -15,3 +19,13 @@ settings.load_profile("latenthash")
 # A shell starts what runs in the background with SIGINT ignored, and what tests start would
 # inherit that: an interrupt that they send would be none.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def milvus(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`milvus://host:port/` of a running server."""
+    if MISSING:
+        pytest.skip(f"{' and '.join(MISSING)} not installed: pip install '.[milvus,test]'")
+    binaries = pytestconfig.cache.mkdir("milvus") / "bin"
+    with running(tmp_path_factory.mktemp("milvus") / "server", binaries) as started:
+        yield f"milvus://127.0.0.1:{started.port}/"

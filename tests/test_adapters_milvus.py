@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +27,7 @@ from latenthash.errors import DataError, EngineError, MismatchError, StorageErro
 from latenthash.hamming import distances
 from latenthash.index import Filter, LinearIndex, SearchOptions, open_index, parse_address
 from latenthash.index.contents import Image
-from milvus_server import MISSING, free_ports, running
+from milvus_server import MISSING, free_ports
 from test_index import (
     CLASSES,
     DIM,
@@ -48,16 +47,6 @@ NUMBERS = count()
 EXACT = SearchOptions(top=100_000, exact=True)
 
 
-@pytest.fixture(scope="module")
-def server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`milvus://host:port/` of a running server."""
-    if MISSING:
-        pytest.skip(f"{' and '.join(MISSING)} not installed: pip install '.[milvus,test]'")
-    binaries = pytestconfig.cache.mkdir("milvus") / "bin"
-    with running(tmp_path_factory.mktemp("milvus") / "server", binaries) as started:
-        yield f"milvus://127.0.0.1:{started.port}/"
-
-
 @pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -65,9 +54,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def build(server: str, folder: Path, rows: Rows, bits: int) -> str:
+def build(milvus: str, folder: Path, rows: Rows, bits: int) -> str:
     """A new index; its address."""
-    address = f"{server}set_{next(NUMBERS)}"
+    address = f"{milvus}set_{next(NUMBERS)}"
     with CodeSet(code_file(folder, rows, bits)) as codes:
         build_index(codes, address)
     return address
@@ -235,10 +224,10 @@ def parts() -> list[Rows]:
 
 
 @pytest.fixture(scope="module")
-def address(server: str, parts: list[Rows], tmp_path_factory: pytest.TempPathFactory) -> str:
+def address(milvus: str, parts: list[Rows], tmp_path_factory: pytest.TempPathFactory) -> str:
     """An index that was built, added to twice, and has lost some images; nobody changes it."""
     folder = tmp_path_factory.mktemp("parts")
-    address = build(server, folder, parts[0], BITS)
+    address = build(milvus, folder, parts[0], BITS)
     for part in parts[1:]:
         add(address, folder, part, BITS)
     assert remove(address, [*REMOVED, 999]) == len(REMOVED)
@@ -359,11 +348,11 @@ def test_nobody_answers(tmp_path: Path) -> None:
         open_index(f"milvus://127.0.0.1:{port}/set")
 
 
-def test_where_no_index_is(server: str) -> None:
+def test_where_no_index_is(milvus: str) -> None:
     with pytest.raises(DataError, match="no index there"):
-        open_index(f"{server}nothing")
+        open_index(f"{milvus}nothing")
     with pytest.raises(DataError, match="no index there"):
-        MilvusWriter(f"{server}nothing")
+        MilvusWriter(f"{milvus}nothing")
 
 
 def with_content(rows: Rows, first: int) -> Rows:
@@ -373,10 +362,10 @@ def with_content(rows: Rows, first: int) -> Rows:
 
 
 @pytest.mark.slow
-def test_a_change_is_seen_after_refresh_and_a_removal_at_once(server: str, tmp_path: Path) -> None:
+def test_a_change_is_seen_after_refresh_and_a_removal_at_once(milvus: str, tmp_path: Path) -> None:
     """Also what is the same content, and what a writer that died has left."""
     rows, more = with_content(clustered(30, 8, 0), 1), with_content(clustered(12, 8, 1, 30), 29)
-    address = build(server, tmp_path, rows, 8)
+    address = build(milvus, tmp_path, rows, 8)
     with MilvusIndex(address) as index:
 
         def found() -> list[int]:
@@ -423,9 +412,9 @@ def add_and_die_between_features_and_codes(writer: MilvusWriter, codes: CodeSet)
 
 
 @pytest.mark.slow
-def test_a_feature_without_a_code_and_a_code_without_a_feature(server: str, tmp_path: Path) -> None:
+def test_a_feature_without_a_code_and_a_code_without_a_feature(milvus: str, tmp_path: Path) -> None:
     rows = two_bit_rows()
-    address = build(server, tmp_path, rows, 2)
+    address = build(milvus, tmp_path, rows, 2)
     with MilvusIndex(address) as index, Server(parse(address)) as raw:
         raw.delete(index.manifest["codes"], [0])  # a removal that was cut short
         raw.count(index.manifest["codes"])
@@ -459,9 +448,9 @@ def test_milvus_answers_as_the_oracle_many_times(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [1, 7, 8, 48, 64, 65, 128, 1024])
-def test_any_width(server: str, tmp_path: Path, bits: int) -> None:
+def test_any_width(milvus: str, tmp_path: Path, bits: int) -> None:
     rows, queries = clustered(60, bits, bits), clustered(3, bits, 1)
-    with MilvusIndex(build(server, tmp_path, rows, bits)) as index:
+    with MilvusIndex(build(milvus, tmp_path, rows, bits)) as index:
         linear = oracle(index, [rows])
         for options in (
             SearchOptions(candidates=9),
@@ -474,10 +463,10 @@ def test_any_width(server: str, tmp_path: Path, bits: int) -> None:
 
 @pytest.mark.slow
 def test_built_again_it_serves_the_old_one_until_the_new_is_whole(
-    server: str, tmp_path: Path
+    milvus: str, tmp_path: Path
 ) -> None:
     rows, other = clustered(30, 8, 0), clustered(20, 16, 1)
-    address = build(server, tmp_path, rows, 8)
+    address = build(milvus, tmp_path, rows, 8)
     with Server(parse(address)) as raw:
         before = set(raw.collections())
 
@@ -500,46 +489,13 @@ def test_built_again_it_serves_the_old_one_until_the_new_is_whole(
 
 
 @pytest.mark.slow
-def test_large_enough_for_an_index_of_its_own(server: str, tmp_path: Path) -> None:
+def test_large_enough_for_an_index_of_its_own(milvus: str, tmp_path: Path) -> None:
     """Sealed segments: codes and features come from Milvus' indexes, not from what grows."""
     rows, queries = clustered(12_000, 32, 5), clustered(5, 32, 6)
-    with MilvusIndex(build(server, tmp_path, rows, 32), "milvus") as index:
+    with MilvusIndex(build(milvus, tmp_path, rows, 32), "milvus") as index:
         linear = oracle(index, [rows])
         for options in (SearchOptions(top=50), SearchOptions(top=50, candidates=5000, metric="l1")):
             require_answers(index, linear, queries, options)
-
-
-@pytest.mark.slow
-def test_the_tools_take_the_address(server: str, tmp_path: Path) -> None:
-    rows = clustered(40, 20, 2)
-    codes, address = code_file(tmp_path, rows, 20), f"{server}set_{next(NUMBERS)}"
-
-    def tool(name: str, *args: object) -> dict[str, Any]:
-        command = [sys.executable, str(ROOT / "tools" / name), *map(str, args), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
-
-    latest = ROOT / "run/latest-index"
-    kept = latest.read_text() if latest.is_file() else None
-    try:
-        assert tool("build_index.py", codes, address)["images"] == 40
-        assert latest.read_text() == address
-    finally:
-        if kept is None:
-            latest.unlink(missing_ok=True)
-        else:
-            latest.write_text(kept)
-    found = tool("search.py", "--like", rows.names[3], "--index", address, "--top", 7)
-    assert found["hits"][0]["distance"] == 0
-    assert found["coarse"]["ways"] == ["milvus"]
-    refused = subprocess.run(
-        [sys.executable, str(ROOT / "tools/search.py"), "--like", "x", "--index", "faiss://h/a"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert refused.returncode == 2
-    assert "unknown faiss://" in refused.stderr
 
 
 @pytest.mark.slow

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from latenthash.index import DEFAULT_CANDIDATES
+from latenthash.index import DEFAULT_CANDIDATES, Address
 from latenthash.index.checkup import Copy
 from latenthash.index.health import Health
 
 
-def contents(index: Path, facts: dict[str, Any]) -> str:
+def contents(index: Address, facts: dict[str, Any]) -> str:
     """What an index holds."""
     classes = ", ".join(facts["classes"][:12]) + (", …" if len(facts["classes"]) > 12 else "")
     removed = f"; {facts['removed']:,} removed ones wait for compact" if facts["removed"] else ""
@@ -24,10 +23,11 @@ def contents(index: Path, facts: dict[str, Any]) -> str:
         "features": f"{facts['dim']}-d {facts['storage']}{loss(facts['feature_loss'])}",
         "classes": f"{len(facts['classes'])}: {classes}" if classes else "none",
         "photos": facts["root"] or "from no folder",
-        "size": f"{facts['bytes'] / 1e6:,.1f} MB",
+        "size": "" if facts["bytes"] is None else f"{facts['bytes'] / 1e6:,.1f} MB",
     }
     lines = [f"{index}, generation {facts['generation']}"]
-    return "\n".join([*lines, *(f"  {name:<9} {text}" for name, text in rows.items())])
+    lines += [f"  {name:<9} {text}" for name, text in rows.items() if text]
+    return "\n".join(lines)
 
 
 def left_out(duplicates: list[tuple[str, str]], most: int = 10) -> list[str]:
@@ -88,7 +88,7 @@ def near_copies(count: int) -> str:
     return f"  (+{count:,} near-{'copy' if count == 1 else 'copies'})"
 
 
-def listing(index: Path, groups: list[list[Copy]], most: int, cut: int) -> str:
+def listing(index: Address, groups: list[list[Copy]], most: int, cut: int) -> str:
     """Groups of near-copies."""
     images = sum(len(group) for group in groups)
     lines = [f"{index}: {len(groups)} groups of near-copies, {images} images in them"]

@@ -13,11 +13,10 @@ from typing import Any
 from _index_text import contents, left_out, listing, measures
 from latenthash.codes import CodeSet
 from latenthash.errors import DataError, StorageError
+from latenthash.index import Address, open_index, open_writer
 from latenthash.index.advice import warnings
-from latenthash.index.bucket.generation import open_generation
-from latenthash.index.bucket.verify import verify
-from latenthash.index.bucket.writer import IndexWriter
-from latenthash.index.checkup import Copy, ids_of, index_duplicates, index_health, named
+from latenthash.index.bucket.generation import Generation, open_generation
+from latenthash.index.checkup import Copy, index_duplicates, index_health, named
 from latenthash.index.duplicates import MAX_DISTANCE, RADIUS
 
 DAMAGED = 1
@@ -31,7 +30,8 @@ def main() -> int:
 
 def arguments() -> _cli.argparse.Namespace:
     parser = _cli.parser(
-        "Look after an index. Readers keep what they have opened while it changes.",
+        "Look after an index. Readers keep what they have opened while it changes.\n"
+        "stats and duplicates read folders only.",
         "python tools/index.py stats run/index --plot health.png\n\n"
         "exit codes: 0 fine, 1 verify found damage, 2 a mistake of the user",
     )
@@ -70,7 +70,12 @@ def command(commands: Any, name: str, run: Any, text: str) -> _cli.argparse.Argu
         formatter_class=_cli.argparse.ArgumentDefaultsHelpFormatter,
     )
     part.set_defaults(run=run)
-    part.add_argument("index", type=Path, metavar="INDEX", help="index folder")
+    part.add_argument(
+        "index",
+        type=_cli.address,
+        metavar="INDEX",
+        help="index folder, or milvus://host:port/collection",
+    )
     _cli.add_json(part)
     return part
 
@@ -87,7 +92,7 @@ def report(args: _cli.argparse.Namespace, facts: dict[str, Any], text: str) -> i
 def add(args: _cli.argparse.Namespace) -> int:
     with (
         CodeSet(args.codes) as codes,
-        IndexWriter(args.index) as writer,
+        open_writer(args.index) as writer,
         _cli.bar("adding") as progress,
     ):
         done = writer.add(codes, progress)
@@ -104,11 +109,10 @@ def remove(args: _cli.argparse.Namespace) -> int:
     names = [*args.names, *(lines_of(args.file) if args.file else [])]
     if not names and not args.ids:
         raise DataError("nothing to remove", "give names, --ids or --from FILE")
-    with IndexWriter(args.index) as writer:
-        removed = writer.remove({*args.ids, *ids_of(writer.generation, names)})
-        generation = writer.generation
-    facts = {"removed": removed, "images": generation.images, "generation": generation.number}
-    text = f"{args.index}: {removed:,} images removed, {generation.images:,} left"
+    with open_writer(args.index) as writer:
+        removed = writer.remove({*args.ids, *writer.ids_of(names)})
+        facts = {"removed": removed, **totals(writer.manifest)}
+    text = f"{args.index}: {removed:,} images removed, {facts['images']:,} left"
     return report(args, facts, text)
 
 
@@ -121,28 +125,35 @@ def lines_of(file: str) -> list[str]:
         raise DataError(f"{file}: {error.strerror}", "give a file with a name per line") from error
 
 
-def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def totals(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {key: manifest[key] for key in ("images", "generation")}
+
+
+def size_of(address: Address) -> int | None:
+    """Bytes of a folder; only its server knows what another index takes."""
+    if not isinstance(address, Path):
+        return None
+    return sum(path.stat().st_size for path in address.rglob("*") if path.is_file())
 
 
 def compact(args: _cli.argparse.Namespace) -> int:
-    with IndexWriter(args.index) as writer, _cli.bar("compacting") as progress:
+    with open_writer(args.index) as writer, _cli.bar("compacting") as progress:
         before = size_of(args.index)
-        generation = writer.compact(progress)
-    freed = max(0, before - size_of(args.index))
-    facts = {
-        "images": generation.images,
-        "generation": generation.number,
-        "bytes_freed": freed,
-    }
-    text = f"{args.index}: {generation.images:,} images in one segment, {freed / 1e6:.1f} MB freed"
-    return report(args, facts, text)
+        writer.compact(progress)
+        facts = totals(writer.manifest)
+    after = size_of(args.index)
+    freed = None if before is None or after is None else max(0, before - after)
+    text = f"{args.index}: {facts['images']:,} images"
+    if freed is not None:
+        text += f" in one segment, {freed / 1e6:.1f} MB freed"
+    return report(args, {**facts, "bytes_freed": freed}, text)
 
 
 def check(args: _cli.argparse.Namespace) -> int:
     try:
-        with _cli.bar("verifying", "MB") as progress:
-            verify(args.index, progress)
+        unit = "MB" if isinstance(args.index, Path) else "image"
+        with _cli.bar("verifying", unit) as progress, open_index(args.index) as index:
+            index.verify(progress)
     except StorageError as error:
         if args.json:
             facts = {"ok": False, "problem": error.problem, "remedy": error.remedy}
@@ -154,15 +165,15 @@ def check(args: _cli.argparse.Namespace) -> int:
 
 
 def info(args: _cli.argparse.Namespace) -> int:
-    generation = open_generation(args.index)
-    facts = generation.manifest
+    with open_index(args.index) as index:
+        facts, images = index.manifest, len(index)
+    segments = facts.get("segments", [])
     shown = {
-        "generation": generation.number,
-        "images": generation.images,
-        "removed": len(generation.removed),
+        "generation": facts["generation"],
+        "images": images,
+        "removed": sum(entry["images"] for entry in segments) - images if segments else 0,
         "segments": [
-            {key: entry[key] for key in ("name", "images", "buckets")}
-            for entry in facts["segments"]
+            {key: entry[key] for key in ("name", "images", "buckets")} for entry in segments
         ],
         **{key: facts[key] for key in ("bits", "dim", "storage", "feature_loss", "classes")},
         "root": facts["root"],
@@ -173,8 +184,16 @@ def info(args: _cli.argparse.Namespace) -> int:
     return report(args, shown, text)
 
 
+def opened_folder(address: Address) -> Generation:
+    """An index whose codes lie in files of this machine."""
+    if not isinstance(address, Path):
+        remedy = "give a folder: one built of the same code file has the same codes"
+        raise DataError(f"{address}: its codes are not files here", remedy)
+    return open_generation(address)
+
+
 def stats(args: _cli.argparse.Namespace) -> int:
-    generation = open_generation(args.index)
+    generation = opened_folder(args.index)
     with _cli.bar("measuring", "query") as progress:
         health = index_health(generation, args.queries, on_progress=progress)
     told = warnings(health)
@@ -188,7 +207,7 @@ def stats(args: _cli.argparse.Namespace) -> int:
 def duplicates(args: _cli.argparse.Namespace) -> int:
     if args.radius < 0 or not 0 <= args.max_distance <= 2:
         raise DataError("radius or max-distance", "give 0 bits or more and a distance of 0 to 2")
-    generation = open_generation(args.index)
+    generation = opened_folder(args.index)
     with _cli.bar("comparing", "step") as progress:
         found = index_duplicates(generation, args.radius, args.max_distance, progress)
     groups = [named(generation, group) for group in found.groups]

@@ -146,7 +146,7 @@ class Index(Protocol):
         """
         ...
 
-    def verify(self) -> None:
+    def verify(self, on_progress: Progress = silent) -> None:
         """Check everything that is stored.
 
         Raises:
@@ -224,7 +224,7 @@ class StoredIndex(Protocol):
         """Class names of images by id; "" where unknown."""
         ...
 
-    def verify(self) -> None:
+    def verify(self, on_progress: Progress = silent) -> None:
         """Check everything that is stored; see `Index.verify`."""
         ...
 
@@ -252,6 +252,14 @@ class StoredWriter(Protocol):
             MismatchError: codes of another network, of other bits or feature size.
             DataError: a name that is taken by an image with another content.
             StorageError: nothing can be written.
+        """
+        ...
+
+    def ids_of(self, names: Iterable[str]) -> list[int]:
+        """Ids of images by name.
+
+        Raises:
+            DataError: a name is not in the index.
         """
         ...
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
 from ..progress import Progress, silent
 from .bucket.generation import Generation
 from .duplicates import MAX_DISTANCE, RADIUS, Duplicates, Group, find_duplicates
@@ -74,32 +72,3 @@ def names_of(generation: Generation, ids: NDArray[np.int64]) -> list[str]:
         positions = at[segment.ids[at] == ids]
         names.update(zip(segment.ids[positions].tolist(), segment.names(positions), strict=True))
     return [names[number] for number in ids.tolist()]
-
-
-def ids_of(generation: Generation, names: Iterable[str]) -> list[int]:
-    """Ids of images by name.
-
-    Raises:
-        DataError: a name is not in the index; the first ten are told.
-    """
-    found = [(name, _find(generation, name)) for name in names]
-    missing = [name for name, number in found if number is None]
-    if missing:
-        raise DataError(
-            f"{generation.folder}: holds no {_listed(missing)}",
-            "names are those that search.py shows",
-        )
-    return [number for _, number in found if number is not None]
-
-
-def _find(generation: Generation, name: str) -> int | None:
-    for segment in generation.segments:
-        position = segment.find_name(name)
-        if position is not None:
-            return int(segment.ids[position])
-    return None
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    rest = f" and {len(names) - most} others" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

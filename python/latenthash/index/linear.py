@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..distances import METRICS
 from ..errors import MismatchError
 from ..hamming import Codes, distances
+from ..progress import Progress, silent
 from .base import Hits, SearchOptions
 from .filter import Filter, matcher
 
@@ -105,5 +106,5 @@ class LinearIndex:
             radius = min(radius, int(hamming[options.candidates - 1]))
         return int(np.searchsorted(hamming, radius, side="right"))
 
-    def verify(self) -> None:
+    def verify(self, on_progress: Progress = silent) -> None:
         """Nothing is stored, nothing can be damaged."""

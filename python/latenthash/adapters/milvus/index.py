@@ -19,6 +19,7 @@ from ...hamming import Codes
 from ...index import Hits, SearchOptions
 from ...index.queries import require_fitting
 from ...manifest import Manifest
+from ...progress import Progress, silent
 from . import facts
 from .address import parse
 from .coarse import Near, nearest
@@ -245,9 +246,9 @@ class MilvusIndex(Closing):
         root = self.manifest["root"]
         return [Path(root) / name if root else None for name in self.names(ids)]
 
-    def verify(self) -> None:
-        """Read everything and compare codes with features; see `Index.verify`."""
-        verify(self._server)
+    def verify(self, on_progress: Progress = silent) -> None:
+        """Read everything, compare codes with features; see `Index.verify`. In images."""
+        verify(self._server, on_progress)
 
     def close(self) -> None:
         """Close the connection; calling again does nothing."""

@@ -19,8 +19,8 @@ from ...closing import Closing
 from ...codes import CodeSet
 from ...errors import DataError, StorageError
 from ...index import AddReport
+from ...index.additions import first_of_equal, names_below, require_fitting
 from ...index.bucket.items import merged_classes
-from ...index.bucket.writer import first_of_equal, names_below, require_fitting
 from ...manifest import Manifest
 from ...progress import Progress, silent
 from . import facts

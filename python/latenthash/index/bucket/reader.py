@@ -14,11 +14,13 @@ from ...closing import Closing
 from ...errors import DataError
 from ...hamming import Codes, width, words
 from ...manifest import Manifest
+from ...progress import Progress, silent
 from ..base import Hits, SearchOptions
 from ..queries import require_fitting
 from .contents import BucketContents
 from .generation import Generation, open_generation
 from .memory import lock
+from .names import find_name
 from .segment import Segment
 from .snapshot import Snapshot
 from .verify import verify
@@ -144,10 +146,7 @@ class BucketIndex(Closing):
 
     def find_name(self, name: str) -> int | None:
         """Id of the image with this name; of the newest if there are more."""
-        for segment in reversed(self.generation.segments):
-            if (position := segment.find_name(name)) is not None:
-                return int(segment.ids[position])
-        return None
+        return find_name(self.generation, name)
 
     def names(self, ids: Ids) -> list[str]:
         """Names of images by id.
@@ -172,9 +171,9 @@ class BucketIndex(Closing):
         root = self.manifest["root"]
         return [Path(root) / name if root else None for name in self.names(ids)]
 
-    def verify(self) -> None:
-        """Check every file and what it holds; see `Index.verify`."""
-        verify(self.folder)
+    def verify(self, on_progress: Progress = silent) -> None:
+        """Check every file and what it holds; see `Index.verify`. Progress is in megabytes."""
+        verify(self.folder, on_progress)
 
     def close(self) -> None:
         """Let go of the files; the maps end with their last user."""

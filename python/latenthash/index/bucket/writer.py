@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ...codes import CodeSet
 from ...errors import DataError
 from ...files import fsync, sha256, storage_errors
-from ...manifest import IDENTITY, Manifest, require_same
+from ...manifest import Manifest
 from ...progress import Progress, silent
+from ..additions import first_of_equal, names_below, require_fitting
 from ..base import AddReport
 from . import layout
 from .arrays import write_array
@@ -24,7 +25,8 @@ from .build import next_manifest, write_codes
 from .generation import Generation, commit, open_generation
 from .items import items_of_codes, items_of_segments, merged_classes
 from .lock import writer_lock
-from .segment import as_keys, encode
+from .names import ids_of
+from .segment import encode
 from .segment_writer import write_segment
 from .tidy import remove_unnamed
 
@@ -163,6 +165,14 @@ class IndexWriter:
                 "remove those from the index first, or rename the new ones",
             )
 
+    def ids_of(self, names: Iterable[str]) -> list[int]:
+        """Ids of images by name.
+
+        Raises:
+            DataError: a name is not in the index.
+        """
+        return ids_of(self.generation, names)
+
     def remove(self, ids: Iterable[int] | NDArray[np.int64]) -> int:
         """Remove images; their room is given back by `compact`.
 
@@ -234,36 +244,6 @@ class IndexWriter:
             reduce(np.maximum, scales) if scales else None,
             on_progress=on_progress,
         )
-
-
-def require_fitting(codes: CodeSet, facts: Manifest, index: str) -> None:
-    """Require that a code set and an index are of one network.
-
-    Args:
-        codes: to be added.
-        facts: manifest of the index.
-        index: its name, for the message.
-
-    Raises:
-        MismatchError: codes of another network, of other bits or feature size.
-    """
-    found = {**codes.manifest.get("model", {}), "bits": codes.bits, "dim": codes.dim}
-    expected = {**facts["model"], "bits": facts["bits"], "dim": facts["dim"]}
-    require_same(found, expected, (*IDENTITY, "bits", "dim"), f"{codes.path} for {index}")
-
-
-def names_below(codes: CodeSet, root: str | None) -> list[str]:
-    """Names in the index: relative to its root, full paths of images from elsewhere."""
-    own = codes.manifest.get("root")
-    if own is None or own == root:
-        return codes.names
-    return [str(Path(own) / name) for name in codes.names]
-
-
-def first_of_equal(content: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(N,) row of the first image with the same content; itself where that is unknown."""
-    _, first, group = np.unique(as_keys(content), return_index=True, return_inverse=True)
-    return np.where(content.any(axis=1), first[group], np.arange(len(content)))
 
 
 def _worse(known: dict[str, float], new: dict[str, float]) -> dict[str, float]:
