@@ -36,7 +36,7 @@ from .registry import read_descriptor, write_descriptor
 PART = 2048
 FIT_IMAGES = 1000
 """Images that words are learned from at most, unless said otherwise."""
-FIT = Stage("fit_descriptor", 1)
+FIT = Stage("fit_descriptor", 2)
 """Its number grows when other words would be learned from the same images."""
 _BLOCK = 64
 _log = logging.getLogger(__name__)

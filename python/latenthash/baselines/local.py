@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .base import Pixels, gray
 
 _MOST = 500  # features of an image; the strongest
+_CORNER = 5  # contrast of ORB's corners; by OpenCV's 20, blurred images have few or none
 _GRID_STEP = 8  # pixels
 _GRID_SIZES = (4.0, 8.0)  # diameters of keypoints; a patch of SIFT is six times as wide
 LocalFeatures = NDArray[np.float64]
@@ -60,7 +61,8 @@ def orb(pixels: Pixels) -> LocalFeatures:
     """
     import cv2
 
-    _, found = cv2.ORB.create(nfeatures=_MOST).detectAndCompute(gray(pixels), None)
+    detector = cv2.ORB.create(nfeatures=_MOST, fastThreshold=_CORNER)
+    _, found = detector.detectAndCompute(gray(pixels), None)
     if found is None:
         return np.zeros((0, 256))
     return np.unpackbits(np.asarray(found, np.uint8), axis=1).astype(np.float64)

@@ -14,6 +14,7 @@ from ..plots import Curve, canvas, colours, finish, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_Text = tuple[list[float], str]  # where a dot lies, what is written there
 _ROOM = (45, 13)  # pixels that a mark takes, across and down
 
 
@@ -58,18 +59,46 @@ def quality_over_time(curves: Mapping[str, Curve], marks: Mapping[str, Sequence[
     axes.set(xlabel="milliseconds per query", ylabel=f"{what} (%)")
     finish(axes)
     figure.draw_without_rendering()  # settles where dots are
+    written: list[_Text] = []
     for name, (times, qualities) in curves.items():
-        _mark(axes, np.column_stack([times, 100 * np.asarray(qualities)]), marks.get(name, ()))
+        dots = np.column_stack([times, 100 * np.asarray(qualities)])
+        written += _together(axes, dots, marks.get(name, ()))
+    _write(axes, written)
     save(figure, path)
 
 
-def _mark(axes: Axes, dots: NDArray[np.float64], marks: Sequence[str]) -> None:
-    """Write beside each dot, below what is written beside a dot so near that they would meet."""
+def _together(axes: Axes, dots: NDArray[np.float64], marks: Sequence[str]) -> list[_Text]:
+    """What to write beside which dot: those of a line that nearly meet share one text."""
+    groups: list[list[int]] = []
     places = axes.transData.transform(dots)
-    for number, (dot, mark) in enumerate(zip(dots, marks, strict=False)):
+    for number in range(min(len(dots), len(marks))):
+        if groups and (np.abs(places[groups[-1][-1]] - places[number]) < _ROOM).all():
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return [
+        (
+            dots[max(group, key=lambda one: places[one, 0])].tolist(),
+            "; ".join(marks[n] for n in group),
+        )
+        for group in groups
+    ]
+
+
+def _write(axes: Axes, marks: Sequence[_Text]) -> None:
+    """Write beside dots, below what is written beside a dot so near that they would meet."""
+    places = axes.transData.transform([dot for dot, _ in marks])
+    for number, (dot, mark) in enumerate(marks):
         apart = np.abs(places[:number] - places[number])
         met = int((apart < _ROOM).all(axis=1).sum())
-        axes.annotate(mark, dot, xytext=(4, -11 - 10 * met), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            mark,
+            (dot[0], dot[1]),
+            xytext=(6, -11 - 10 * met),
+            textcoords="offset points",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )
 
 
 def time_histogram(times: Mapping[str, Sequence[float]], path: Path) -> None:

@@ -33,7 +33,7 @@ from ..stages import Stages
 from ..weights import read_weights
 from . import experiments
 from .materials import Material, code_file, half
-from .results import Json
+from .results import Json, K
 
 # Pixels of a side: CIFAR-10's images have 32. ORB needs 31 around a keypoint.
 DESCRIPTORS = {
@@ -207,8 +207,8 @@ def thinned(found: Any) -> Any:
     ranks = found.get("ranks")
     if not ranks:
         return {name: thinned(value) for name, value in found.items()}
-    wanted = np.unique(np.geomspace(1, ranks[-1], _POINTS).round())
-    kept = np.unique(np.searchsorted(ranks, wanted))
+    wanted = np.geomspace(1, ranks[-1], _POINTS).round().tolist()
+    kept = np.unique(np.searchsorted(ranks, [*wanted, min(K, ranks[-1])]))
 
     def few(value: Any) -> Any:
         if isinstance(value, dict):
