@@ -13,9 +13,10 @@ from ..plots import Curve, canvas, colours, finish, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 _Text = tuple[list[float], str]  # where a dot lies, what is written there
-_ROOM = (45, 13)  # pixels that a mark takes, across and down
+_ROOM = (45, 13)  # pixels across and down; nearer dots of a line share a text
 
 
 def bars_by_bits(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
@@ -86,19 +87,20 @@ def _together(axes: Axes, dots: NDArray[np.float64], marks: Sequence[str]) -> li
 
 
 def _write(axes: Axes, marks: Sequence[_Text]) -> None:
-    """Write beside dots, below what is written beside a dot so near that they would meet."""
-    places = axes.transData.transform([dot for dot, _ in marks])
-    for number, (dot, mark) in enumerate(marks):
-        apart = np.abs(places[:number] - places[number])
-        met = int((apart < _ROOM).all(axis=1).sum())
-        axes.annotate(
+    """Write beside dots, each text below those that it would meet."""
+    taken: list[Bbox] = []
+    for dot, mark in marks:
+        text = axes.annotate(
             mark,
             (dot[0], dot[1]),
-            xytext=(6, -11 - 10 * met),
+            xytext=(6, -11),
             textcoords="offset points",
             fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
+        while any(text.get_window_extent().overlaps(other) for other in taken):
+            text.xyann = (text.xyann[0], text.xyann[1] - 10)
+        taken.append(text.get_window_extent())
 
 
 def time_histogram(times: Mapping[str, Sequence[float]], path: Path) -> None:

@@ -33,7 +33,7 @@ class Searching(Contents):
     def __init__(self, address: Address, engine: str = "auto") -> None:
         """Open the index; its network is loaded when a picture asks for it."""
         super().__init__(address)
-        self._engine, self._exchange, self._turn = engine, Lock(), Lock()
+        self._engine, self._exchange = engine, Lock()
         self._network = Network(address, engine, self.index.manifest["model"])
 
     @property
@@ -85,14 +85,10 @@ class Searching(Contents):
         return Filter(labels={names[label] for label in labels})
 
     def search(self, query: Query, wish: Wish) -> Found:
-        """Answer a query.
-
-        One at a time: threads that compute at once in one process hand Python's lock to
-        and fro, and all are slower for it.
-        """
+        """Answer a query."""
         begin = perf_counter()
         seen, options = self.see(query, wish), self.options(wish)
-        with self._turn, refusing():
+        with refusing():
             hits, copies, folding = self._hits(seen, options, wish)
             exact_ms = overlap = None
             if wish.compare:
