@@ -21,7 +21,7 @@ settings.load_profile("latenthash")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`milvus://host:port/` of a running server."""
     if MISSING:
