@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from latenthash.baselines import (
     compress_codes,
+    directions,
     extract_baseline,
     fit_descriptor,
     learn_compression,
@@ -224,6 +225,15 @@ def test_compression_is_scikit_learns_pca(whiten: bool) -> None:
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     signs = np.sign((found * expected).sum(axis=0))
     assert found == pytest.approx(expected * signs, abs=1e-4)
+
+
+def test_directions_are_those_that_can_be_kept() -> None:
+    flat = np.pad(spread()[:, :4], ((0, 0), (0, 8)))
+    for features in (flat, spread(), spread(5)):
+        most = directions(features)
+        assert learn_compression(features, most).dim == most
+        with pytest.raises(DataError):
+            learn_compression(features, most + 1)
 
 
 def test_compression_of_more_than_there_is_is_refused() -> None:

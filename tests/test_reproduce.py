@@ -111,6 +111,40 @@ def test_reach_ends_at_the_exact_search(run: Reproduction) -> None:
     assert radii == sorted(radii)
 
 
+def test_neural_codes_are_ranked_as_by_a_loop(tmp_path: Path) -> None:
+    material = Material(
+        "tiny", "mnist", write_set(tmp_path / "db.h5", 300, seed=0),
+        write_set(tmp_path / "q.h5", 40, seed=1), whole=False,
+    )  # fmt: skip
+    found = experiments.compressed(material, silent)
+    with CodeSet(material.database) as database, CodeSet(material.queries) as queries:
+        ranked, asked = (rows_of_length_1(codes) for codes in (database, queries))
+        labels, wanted = database.labels, queries.labels
+    values = []
+    for query, label in zip(asked, wanted, strict=True):
+        hits = labels[np.argsort(((ranked - query) ** 2).sum(axis=1), kind="stable")] == label
+        places = np.flatnonzero(hits) + 1
+        values.append(np.mean(np.arange(1, len(places) + 1) / places))
+    assert found["results"][-1]["whole"]
+    assert found["results"][-1]["map_at_1000"] == pytest.approx(np.mean(values), abs=1e-4)
+    dims = [one["dim"] for one in found["results"]]
+    assert dims == [*(dim for dim in experiments.COMPRESSED if dim <= ranked.shape[1]), dims[-1]]
+    report = write_neural_report(found, tmp_path)
+    assert f"{dims[-1]:,}, not compressed" in report
+
+
+def rows_of_length_1(codes: CodeSet) -> np.ndarray:
+    rows = codes.features().astype(np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def write_neural_report(found: dict, folder: Path) -> str:
+    (folder / "results").mkdir()
+    (folder / "results/neural.json").write_text(json.dumps(found))
+    write_report(folder / "results", folder / "images", folder / "results.md")
+    return (folder / "results.md").read_text()
+
+
 def test_a_second_run_gives_the_same_qualities(run: Reproduction) -> None:
     before = told(run, "hashes"), told(run, "in_library")["in_library"]["with_self"]
     material = Material(

@@ -7,7 +7,7 @@ from .base import Descriptor
 from .extract import BaselineReport, extract_baseline, fit_descriptor
 from .faiss_search import HnswSearch, LinearSearch
 from .neighbours import HashThenRerank, Neighbours, NeighbourSearch
-from .neural import Compression, compress_codes, learn_compression
+from .neural import Compression, compress_codes, directions, learn_compression, unit_rows
 from .pq_search import IvfPqSearch, PqSearch
 from .registry import DESCRIPTORS, make_descriptor, read_descriptor, write_descriptor
 from .searches import SEARCHES, make_search
@@ -26,11 +26,13 @@ __all__ = [
     "Neighbours",
     "PqSearch",
     "compress_codes",
+    "directions",
     "extract_baseline",
     "fit_descriptor",
     "learn_compression",
     "make_descriptor",
     "make_search",
     "read_descriptor",
+    "unit_rows",
     "write_descriptor",
 ]

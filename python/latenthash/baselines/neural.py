@@ -70,8 +70,8 @@ class Compression:
                 f"features of shape {features.shape}; the compression takes (N, {len(self.mean)})",
                 "learn it on features of the same network",
             )
-        projected = (_unit_rows(features) - self.mean) @ self.axes.T.astype(np.float64)
-        return _unit_rows(projected).astype(np.float32)
+        projected = (unit_rows(features) - self.mean) @ self.axes.T.astype(np.float64)
+        return unit_rows(projected).astype(np.float32)
 
 
 def learn_compression(
@@ -87,7 +87,7 @@ def learn_compression(
     Raises:
         DataError: the features do not vary in so many directions.
     """
-    rows = _unit_rows(features)
+    rows = unit_rows(features)
     most = min(len(rows) - 1, rows.shape[1])
     if not 1 <= dim <= most:
         raise DataError(f"{dim} values of {features.shape} features", f"give 1 to {most}")
@@ -99,6 +99,13 @@ def learn_compression(
     if whiten:
         axes = axes / deviations[:, None]
     return Compression(mean, axes.astype(np.float32), whiten, len(rows))
+
+
+def directions(features: NDArray[np.floating]) -> int:
+    """How many values `learn_compression` can keep of features (N, D) like these."""
+    rows = unit_rows(features)
+    variances = np.linalg.eigvalsh(np.cov(rows, rowvar=False, bias=True))
+    return min(int((variances > 2 * _FLAT * variances[-1]).sum()), len(rows) - 1)
 
 
 def compress_codes(
@@ -150,7 +157,8 @@ def _compressed(model: Mapping[str, Any], compression: Compression) -> dict[str,
     }
 
 
-def _unit_rows(features: NDArray[np.floating]) -> NDArray[np.float64]:
+def unit_rows(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N, D) rows scaled to length 1; zeros stay."""
     rows = features.astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, np.finfo(np.float64).tiny))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import metrics
+from ..baselines import Compression, directions, learn_compression, unit_rows
 from ..baselines.searches import SEARCHES, make_search
 from ..cache import Cache
 from ..codes import CodeSet
@@ -20,18 +22,24 @@ from ..evaluate.evaluation import Task
 from ..evaluate.pool import Pool
 from ..evaluate.splits import drawn, hold_out
 from ..files import sha256
-from ..hashing import METHODS, SUPERVISED, HashFunction
+from ..hashing import METHODS, SUPERVISED, HashFunction, sample_rows
 from ..index import SearchOptions
 from ..progress import Announce, Progress, quietly
 from .materials import Material
 
+Floats = NDArray[np.float32]
 TRAINED = "trained"
 """A result's method: codes of the latent layer as training left it."""
 ALL_HASHES = (*METHODS, *SUPERVISED)
 REACH_QUERIES = 500
+NEURAL_QUERIES = 1000
+NEURAL_TOP = 1000
 TOP = 100
 CANDIDATES = (100, 300, 1000, 3000, 10_000)
 RADII = (0, 1, 2, 4, 8)
+COMPRESSED = (16, 32, 64, 128, 256, 512)
+_LEARN_FROM = 20_000  # images that a compression is learned from
+_BLOCK = 5_000  # images compressed at once
 _DIGITS = 4
 
 
@@ -160,6 +168,51 @@ def reach(material: Material, announce: Announce = quietly) -> dict[str, Any]:
                 })  # fmt: skip
                 progress(number + 1, len(ways))
     return {"queries": len(asked), "top": TOP, "results": rows, "data": _data(material)}
+
+
+def compressed(material: Material, progress: Progress) -> dict[str, Any]:
+    """Neural codes: features of length 1, whole and compressed by PCA, all images ranked.
+
+    Babenko et al., "Neural Codes for Image Retrieval", ECCV 2014.
+    """
+    with CodeSet(material.database) as codes, CodeSet(material.queries) as asking:
+        database, queries = read_sets(codes, asking)
+        network = codes.manifest["model"].get("net")
+    asked = queries.taken(drawn(len(queries), min(NEURAL_QUERIES, len(queries)), seed=0))
+    sample = database.features[sample_rows(len(database), 0, _LEARN_FROM)]
+    most = directions(sample)
+    dims = [dim for dim in COMPRESSED if dim <= most]
+    rows = []
+    for number, dim in enumerate([*dims, None]):
+        compression = None if dim is None else learn_compression(sample, dim)
+        near = _nearest(*(_neural(one.features, compression) for one in (database, asked)))
+        relevant = database.labels[near] == asked.labels[:, None]
+        rows.append({
+            "dim": dim or sample.shape[1],
+            "whole": dim is None,
+            "map_at_1000": _mean(metrics.average_precision_at_k(relevant)),
+            "precision_at_100": _mean(metrics.precision_at(relevant, TOP)),
+        })  # fmt: skip
+        progress(number + 1, len(dims) + 1)
+    return {
+        "features": network,
+        "queries": len(asked),
+        "learned_from": len(sample),
+        "results": rows,
+        "data": _data(material),
+    }
+
+
+def _neural(features: NDArray[np.floating], compression: Compression | None) -> Floats:
+    apply = unit_rows if compression is None else compression.apply
+    blocks = range(0, len(features), _BLOCK)
+    return np.concatenate([apply(features[at : at + _BLOCK]).astype(np.float32) for at in blocks])
+
+
+def _nearest(database: Floats, queries: Floats) -> NDArray[np.int64]:
+    """(Q, 1000) rows of the database by distance of features of length 1, ties by row."""
+    near = [np.argsort(-(database @ one), kind="stable")[:NEURAL_TOP] for one in queries]
+    return np.stack(near)
 
 
 def _mean(values: Any) -> float:

@@ -32,6 +32,7 @@ _SECTIONS: tuple[Callable[[Results], str], ...] = (
     search_sections.thesis,
     search_sections.reach,
     search_sections.searches,
+    search_sections.neural_codes,
     sections.descriptors,
     sections.unseen,
     search_sections.health,

@@ -82,6 +82,8 @@ class Reproduction(Stages):
         self._hashes("hashes_generic", untrained)
         with self.stage("unseen classes") as progress:
             self._write("unseen", experiments.unseen_classes(untrained, self._cache, progress))
+        self._compressed("neural", learned)
+        self._compressed("neural_generic", untrained)
         self._descriptors(training, testing)
 
     def digits(self, images: Path) -> None:
@@ -156,6 +158,10 @@ class Reproduction(Stages):
         methods = (*own, *experiments.ALL_HASHES)
         with self.stage(name) as progress:
             self._write(name, experiments.hashes(material, self._cache, progress, methods))
+
+    def _compressed(self, name: str, material: Material) -> None:
+        with self.stage(name) as progress:
+            self._write(name, experiments.compressed(material, progress))
 
     def _health(self, material: Material) -> None:
         with self.stage("health") as progress:

@@ -188,6 +188,33 @@ def searches(results: Results) -> str:
     ])  # fmt: skip
 
 
+def neural_codes(results: Results) -> str:
+    """Features compressed by PCA, of the trained network and of one that saw no such image."""
+    if "neural" not in results.files:
+        return ""
+    own = results.files["neural"]
+    generic = results.files.get("neural_generic", {"results": []})
+    others = {one["dim"]: one for one in generic["results"]}
+    rows = [
+        [f"{one['dim']:,}{', not compressed' if one['whole'] else ''}", f"{2 * one['dim']:,}",
+         percent(one["map_at_1000"]), percent(one["precision_at_100"]),
+         percent(others.get(one["dim"], {}).get("map_at_1000")),
+         percent(others.get(one["dim"], {}).get("precision_at_100"))]
+        for one in own["results"]
+    ]  # fmt: skip
+    head = ["values", "bytes", "mAP at 1,000", "precision at 100",
+            "ImageNet features: mAP at 1,000", "precision at 100"]  # fmt: skip
+    return "\n".join([
+        "## Compressed neural codes",
+        "",
+        f"Features of length 1, projected by PCA learned on {own['learned_from']:,} images "
+        f"(Babenko et al., 2014), two bytes a value; {own['queries']:,} queries, all images "
+        "ranked. A code of 48 bits is 6 bytes.",
+        "",
+        table(head, rows),
+    ])  # fmt: skip
+
+
 def health(results: Results) -> str:
     """What the codes are worth."""
     if "health" not in results.files:
