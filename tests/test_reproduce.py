@@ -25,18 +25,22 @@ from latenthash.sources import open_source
 from sets import write_set
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
-    folder = tmp_path_factory.mktemp("reproduce")
-    material = Material(
+def tiny(folder: Path) -> Material:
+    """300 images and 40 that ask them."""
+    return Material(
         "tiny", "mnist", write_set(folder / "db.h5", 300, seed=0),
         write_set(folder / "q.h5", 40, seed=1), whole=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
+    folder = tmp_path_factory.mktemp("reproduce")
     run = Reproduction(
         folder / "made", get_engine("fake"), results=folder / "docs/results",
         pictures=folder / "docs/images",
     )  # fmt: skip
-    run.on_codes(material)
+    run.on_codes(tiny(folder))
     write_report(run.results, run.pictures, folder / "docs/results.md")
     return run
 
@@ -112,10 +116,7 @@ def test_reach_ends_at_the_exact_search(run: Reproduction) -> None:
 
 
 def test_neural_codes_are_ranked_as_by_a_loop(tmp_path: Path) -> None:
-    material = Material(
-        "tiny", "mnist", write_set(tmp_path / "db.h5", 300, seed=0),
-        write_set(tmp_path / "q.h5", 40, seed=1), whole=False,
-    )  # fmt: skip
+    material = tiny(tmp_path)
     found = experiments.compressed(material, silent)
     with CodeSet(material.database) as database, CodeSet(material.queries) as queries:
         ranked, asked = (rows_of_length_1(codes) for codes in (database, queries))

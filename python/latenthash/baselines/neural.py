@@ -104,6 +104,7 @@ def learn_compression(
 def directions(features: NDArray[np.floating]) -> int:
     """How many values `learn_compression` can keep of features (N, D) like these."""
     rows = unit_rows(features)
+    # Twice the bound: there the variance is that along axes which are rounded otherwise.
     variances = np.linalg.eigvalsh(np.cov(rows, rowvar=False, bias=True))
     return min(int((variances > 2 * _FLAT * variances[-1]).sum()), len(rows) - 1)
 

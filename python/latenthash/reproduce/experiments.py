@@ -26,6 +26,7 @@ from ..hashing import METHODS, SUPERVISED, HashFunction, sample_rows
 from ..index import SearchOptions
 from ..progress import Announce, Progress, quietly
 from .materials import Material
+from .results import K
 
 Floats = NDArray[np.float32]
 TRAINED = "trained"
@@ -33,7 +34,6 @@ TRAINED = "trained"
 ALL_HASHES = (*METHODS, *SUPERVISED)
 REACH_QUERIES = 500
 NEURAL_QUERIES = 1000
-NEURAL_TOP = 1000
 TOP = 100
 CANDIDATES = (100, 300, 1000, 3000, 10_000)
 RADII = (0, 1, 2, 4, 8)
@@ -190,7 +190,7 @@ def compressed(material: Material, progress: Progress) -> dict[str, Any]:
         rows.append({
             "dim": dim or sample.shape[1],
             "whole": dim is None,
-            "map_at_1000": _mean(metrics.average_precision_at_k(relevant)),
+            f"map_at_{K}": _mean(metrics.average_precision_at_k(relevant)),
             "precision_at_100": _mean(metrics.precision_at(relevant, TOP)),
         })  # fmt: skip
         progress(number + 1, len(dims) + 1)
@@ -210,8 +210,8 @@ def _neural(features: NDArray[np.floating], compression: Compression | None) -> 
 
 
 def _nearest(database: Floats, queries: Floats) -> NDArray[np.int64]:
-    """(Q, 1000) rows of the database by distance of features of length 1, ties by row."""
-    near = [np.argsort(-(database @ one), kind="stable")[:NEURAL_TOP] for one in queries]
+    """(Q, K) rows of the database by distance of features of length 1, ties by row."""
+    near = [np.argsort(-(database @ one), kind="stable")[:K] for one in queries]
     return np.stack(near)
 
 
