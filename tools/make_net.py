@@ -26,6 +26,7 @@ def main() -> None:
     files = nets.build(
         args.net, args.bits, args.classes, args.data, _shown(folder), train_images, val_images,
         size=args.size, fixed_statistics=args.fixed_statistics, mixed=args.mix,
+        frozen_to=args.freeze,
     )  # fmt: skip
     paths = nets.write_net(files, folder, replace=args.force)
     family = nets.NETS[args.net].sized(args.size or nets.NETS[args.net].crop)
@@ -92,6 +93,10 @@ def _arguments() -> Namespace:
     options.add_argument(
         "--mix", type=float, metavar="X",
         help="train on pairs of images, mixed X to 1 - X (0.25), against learning by heart",
+    )  # fmt: skip
+    options.add_argument(
+        "--freeze", metavar="LAYER",
+        help="the layers up to this one keep their weights: shorter steps, for fine-tuning",
     )  # fmt: skip
     options.add_argument("-o", "--output", type=Path, help="folder (prototxt/NET_BITS)")
     options.add_argument("--force", action="store_true", help="replace another net there")

@@ -17,6 +17,7 @@ from .alexnet import ALEXNET
 from .efficientnet import EFFICIENTNET_LITE0
 from .family import Head, NetFamily, Task
 from .folding import fold_net
+from .freezing import freeze
 from .lenet import LENET
 from .mixing import mix
 from .quick import QUICK
@@ -63,6 +64,7 @@ def build(
     size: int | None = None,
     fixed_statistics: bool = False,
     mixed: float | None = None,
+    frozen_to: str | None = None,
 ) -> NetFiles:
     """Build the net of a family.
 
@@ -82,9 +84,12 @@ def build(
             it starts from, not by each batch; for batches of a few images.
         mixed: training mixes each image with another one, this share of it; see
             `mixing`. None: it does not.
+        frozen_to: the last of the first layers, which keep the weights that training
+            starts from; None: all learn that the family lets learn.
 
     Raises:
-        NetError: no such family, or a number out of range; a net that cannot be mixed.
+        NetError: no such family, or a number out of range; a net that cannot be mixed; no such
+            layer to freeze.
     """
     chosen = find_family(family)
     chosen = chosen if size is None else chosen.sized(size)
@@ -101,6 +106,8 @@ def build(
     train_val = _train_val(chosen, head, name, source)
     if fixed_statistics:
         dsl.fix_statistics(train_val.layer)
+    if frozen_to is not None:
+        freeze(train_val, frozen_to)
     if mixed is not None:
         train_val = mix(train_val, mixed)
     solver = _solver(chosen, task, name, folder or f"prototxt/{name}")
