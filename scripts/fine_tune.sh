@@ -5,7 +5,7 @@ shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 IMAGES=${IMAGES:-data/cifar10}
 ITERATIONS=${ITERATIONS:-3907 3907}
-SIZES=${SIZES:-96 160 176}
+SIZES=${SIZES:-96 160 160}
 OUT=run/fine_tuned
 PYTHON=.venv/bin/python
 
