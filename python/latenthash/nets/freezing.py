@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
-
 from ..errors import NetError
 from ..proto.caffe_pb2 import NetParameter
 
@@ -29,11 +27,9 @@ def freeze(net: NetParameter, last: str) -> None:
             f"{net.name} has no layer {last!r}",
             f"name one of its layers: {', '.join(near[:_SHOWN])}, ...",
         )
-    kept = [*takewhile(lambda layer: layer.name != last, net.layer)]
-    kept += [layer for layer in net.layer[len(kept) :] if layer.name == last]
-    learning = {layer.name for layer in net.layer if any(spec.lr_mult for spec in layer.param)}
-    if learning <= {layer.name for layer in kept}:
+    count = names.index(last) + 1
+    if not any(spec.lr_mult for layer in net.layer[count:] for spec in layer.param):
         raise NetError(f"{net.name}: nothing after layer {last!r} learns", "name an earlier layer")
-    for layer in kept:
+    for layer in net.layer[:count]:
         for spec in layer.param:
             spec.lr_mult = spec.decay_mult = 0
