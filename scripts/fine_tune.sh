@@ -27,6 +27,18 @@ EOF
 
 say() { printf '%s  %s\n' "$(date +%H:%M)" "$*"; }
 
+# begin: makes OUT; of other settings it holds nothing that could be gone on with.
+begin() {
+  local settings="IMAGES=$IMAGES ITERATIONS=$ITERATIONS SIZES=$SIZES" begun
+  begun=$(cat "$OUT/settings" 2>/dev/null || printf %s "$settings")
+  if [ "$begun" != "$settings" ]; then
+    printf 'error: %s was begun with %s; set these, or name another OUT\n' "$OUT" "$begun" >&2
+    exit 2
+  fi
+  mkdir -p "$OUT"
+  printf '%s\n' "$settings" >"$OUT/settings"
+}
+
 # solver STAGE RATE ITERATIONS POLICY: Adam's settings, as text.
 solver() {
   local file=$OUT/$1/solver.prototxt
@@ -90,6 +102,7 @@ PRETRAINED=caffe_models/efficientnet_lite0/efficientnet_lite0_bn.caffemodel
 [ -e "$PRETRAINED" ] || scripts/get_models.sh efficientnet_lite0
 [ -d "$IMAGES" ] || scripts/01_get_data.sh "$(basename "$IMAGES")"
 
+begin
 train 1 "$SMALL" "$PRETRAINED" 0.001 "$FIRST" \
   "lr_policy: \"step\"\ngamma: 0.7\nstepsize: $(((FIRST + 2) / 3))" 4 zoom=0.5 colour=0.2 --
 train 2 "$LARGE" "$OUT/1/net_iter_$FIRST.caffemodel" 0.0005 "$SECOND" 'lr_policy: "poly"' 5 \

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import tiny
 from milvus_server import MISSING, running
 
 # Examples that touch the disk take as long as the disk does. In CI the same examples
@@ -19,6 +21,15 @@ settings.load_profile("latenthash")
 # A shell starts what runs in the background with SIGINT ignored, and what tests start would
 # inherit that: an interrupt that they send would be none.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def lenet_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: 24 images for LeNet in each of train_lmdb and val_lmdb."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        tiny.write_lmdb(tmp_path / f"{split}_lmdb", 24, size=28)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")

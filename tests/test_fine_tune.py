@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from checkout import ROOT, checkout, run
 from latenthash.netdef import load_netdef
 from latenthash.weights import read_weights, write_weights
 
 pytest.importorskip("torch")
 
-ROOT = Path(__file__).parent.parent
 PRETRAINED = "caffe_models/efficientnet_lite0/efficientnet_lite0_bn.caffemodel"
 TINY = {"ITERATIONS": "3 2", "SIZES": "32 64 64", "IMAGES": "my images"}
 
@@ -25,13 +23,7 @@ TINY = {"ITERATIONS": "3 2", "SIZES": "32 64 64", "IMAGES": "my images"}
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with three classes of images, and random weights to start from."""
-    tree = tmp_path_factory.mktemp("fine_tune") / "a checkout"
-    for folder in ("scripts", "tools"):
-        shutil.copytree(ROOT / folder, tree / folder)
-    python = tree / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    tree = checkout(tmp_path_factory.mktemp("fine_tune") / "a checkout", "scripts", "tools")
     rng = np.random.default_rng(0)
     for number in range(96):
         pixels = rng.integers(0, 60, (32, 32, 3), np.uint8)
@@ -51,15 +43,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fine_tune(tree: Path, *arguments: str, **env: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [tree / "scripts/fine_tune.sh", *arguments],
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    return done.returncode, done.stdout
+    return run(tree / "scripts/fine_tune.sh", *arguments, **env)
 
 
 def test_images_become_a_model_that_hashes(tree: Path) -> None:
@@ -86,11 +70,23 @@ def test_images_become_a_model_that_hashes(tree: Path) -> None:
 
 def test_what_is_finished_stays(tree: Path) -> None:
     before = (tree / "run/mine/1/net_iter_3.caffemodel").stat().st_mtime_ns
-    code, output = fine_tune(tree, "run/mine", **{**TINY, "ITERATIONS": "3 3"})
+    second = tree / "run/mine/2/net_iter_2.caffemodel"
+    for path in (second, second.with_suffix(".solverstate")):
+        path.unlink()
+    code, output = fine_tune(tree, "run/mine", **TINY)
     assert code == 0, output
     assert (tree / "run/mine/1/net_iter_3.caffemodel").stat().st_mtime_ns == before
-    assert "run 1" not in output and "run 2: 3 iterations" in output
-    assert (tree / "run/mine/2/net_iter_3.caffemodel").is_file()
+    assert "run 1" not in output and "run 2: 2 iterations" in output
+    assert second.is_file()
+
+
+def test_other_settings_never_go_on_with_what_is_there(tree: Path) -> None:
+    code, output = fine_tune(tree, "run/mine", **{**TINY, "ITERATIONS": "3 3"})
+    assert (code, output) == (
+        2,
+        "error: run/mine was begun with IMAGES=my images ITERATIONS=3 2 SIZES=32 64 64; "
+        "set these, or name another OUT\n",
+    )
 
 
 def test_an_unknown_argument_is_an_error(tree: Path) -> None:

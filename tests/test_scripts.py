@@ -7,7 +7,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import threading
@@ -21,7 +20,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+import checkout
+from checkout import ROOT
+
 CONTENT = bytes(range(256)) * 3000
 
 
@@ -94,15 +95,7 @@ def names(folder: Path) -> list[str]:
 def run(command: list[str | Path], server: Server | None = None, **env: str) -> tuple[int, str]:
     """Exit code, and stdout and stderr together."""
     mirror = {"LATENTHASH_MIRROR": f"{server.url}/"} if server else {}
-    done = subprocess.run(
-        command,
-        env={**os.environ, **mirror, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-    return done.returncode, done.stdout
+    return checkout.run(*command, timeout=60, **mirror, **env)
 
 
 def get_tiny(tree: Path, server: Server) -> tuple[int, str]:

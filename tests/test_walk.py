@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+from checkout import ROOT, checkout, run
+
 STEPS = [
     "02_build_lmdb.sh",
     "03_train.sh",
@@ -41,16 +41,10 @@ FIRST_MISSED = {  # where nothing was done yet
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A checkout of our scripts and tools; its .venv runs this Python."""
-    tree = tmp_path / "a checkout"
-    for folder in ("scripts", "tools", "web/server"):
-        shutil.copytree(ROOT / folder, tree / folder)
+    tree = checkout(tmp_path / "a checkout", "scripts", "tools", "web/server")
     for readme in ROOT.glob("caffe_models/*/readme.md"):
         (tree / "caffe_models" / readme.parent.name).mkdir(parents=True)
         shutil.copy(readme, tree / "caffe_models" / readme.parent.name)
-    python = tree / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
     return tree
 
 
@@ -69,15 +63,7 @@ def images(tree: Path) -> Path:
 
 
 def step(tree: Path, name: str, *arguments: str, **env: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [tree / "scripts" / name, *arguments],
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    return done.returncode, done.stdout
+    return run(tree / "scripts" / name, *arguments, **env)
 
 
 @contextmanager
