@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import tiny
+from latenthash.kernels import library
 from milvus_server import MISSING, running
 
 # Examples that touch the disk take as long as the disk does. In CI the same examples
@@ -21,6 +22,28 @@ settings.load_profile("latenthash")
 # A shell starts what runs in the background with SIGINT ignored, and what tests start would
 # inherit that: an interrupt that they send would be none.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+NUMPY = "numpy"
+LEVELS = {"plain": 0, "avx2": 1, "avx512": 2, NUMPY: None}
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every way that this processor can take: the compiled kernels, and doing without."""
+    wanted = LEVELS[request.param]
+    if wanted is None:
+        monkeypatch.setattr(library, "native", lambda: None)
+        yield NUMPY
+        return
+    native = library.native()
+    assert native is not None, "the compiled kernels are missing: pip install -e ."
+    if native.lh_use_level(wanted) == wanted:
+        yield request.param
+        native.lh_use_level(library.BEST)
+    else:
+        native.lh_use_level(library.BEST)
+        pytest.skip("not on this processor")
 
 
 @pytest.fixture

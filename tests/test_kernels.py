@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,25 +24,7 @@ from latenthash.hamming import distances, pack, words
 from latenthash.kernels import features as features_module
 from latenthash.kernels import library, team
 
-NUMPY = "numpy"
-ALL = [0, 1, 2, NUMPY]  # levels of the compiled library, and without it
 TYPES = ["float32", "float16", "int8"]
-
-
-@pytest.fixture(params=ALL, ids=["plain", "avx2", "avx512", NUMPY])
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int | str]:
-    """Every way that this processor can take."""
-    if request.param == NUMPY:
-        monkeypatch.setattr(library, "native", lambda: None)
-        yield NUMPY
-        return
-    native = library.native()
-    assert native is not None, "the compiled kernels are missing: pip install -e ."
-    if native.lh_use_level(request.param) != request.param:
-        native.lh_use_level(library.BEST)
-        pytest.skip("not on this processor")
-    yield request.param
-    native.lh_use_level(library.BEST)
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def stored(
 
 @pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("bits", [1, 7, 8, 20, 48, 64, 65, 128, 200, 256, 500, 512, 777, 1024])
-def test_scan_and_rings_equal_the_naive_distances(level: int | str, bits: int) -> None:
+def test_scan_and_rings_equal_the_naive_distances(level: str, bits: int) -> None:
     packed, query = codes(9001, bits, bits), codes(1, bits, 1)
     sizes = np.random.default_rng(bits).integers(0, 2**31, len(packed)).astype(np.int32)
     expected = distances(query, packed)[0]
@@ -114,7 +95,7 @@ def test_batches_equal_the_naive_answer(
 
 @pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("room", [0, 5, 10**6])
-def test_select_over_many_tiles_and_threads(level: int | str, room: int) -> None:
+def test_select_over_many_tiles_and_threads(level: str, room: int) -> None:
     packed, asked = codes(20_011, 48, 3), codes(4, 48, 4)
     limits, naive = np.array([15, 48, -1, 0]), distances(asked, packed).astype(int)
     found = kernels.select_batch(words(packed), words(asked), limits, room, 3)
@@ -126,7 +107,7 @@ def test_select_over_many_tiles_and_threads(level: int | str, room: int) -> None
 @pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 10_000])
 @pytest.mark.parametrize("limit", [-1, 0, 3, 1024, 10**9])
-def test_within_equals_flatnonzero(level: int | str, count: int, limit: int) -> None:
+def test_within_equals_flatnonzero(level: str, count: int, limit: int) -> None:
     far = np.random.default_rng(count).integers(0, 1025, count).astype(np.uint16)
     far[::7] %= 5
     for threads in (1, 2, 4):
@@ -173,7 +154,7 @@ def test_nearest_is_the_smallest_distance_that_holds_enough(
                 np.testing.assert_array_equal(rings, np.bincount(kept, sizes[indices], bits + 1))
 
 
-def test_nearest_with_a_sample_made_before(level: int | str) -> None:
+def test_nearest_with_a_sample_made_before(level: str) -> None:
     packed, sizes = codes(70_000, 128, 8), np.ones(70_000, np.int32)
     array, query = words(packed), words(packed[77:79])
     sample = kernels.sample_of(array, sizes)
@@ -183,7 +164,7 @@ def test_nearest_with_a_sample_made_before(level: int | str) -> None:
         np.testing.assert_array_equal(indices, np.flatnonzero(near <= limit))
 
 
-def test_a_code_with_too_many_bits_is_damage(level: int | str) -> None:
+def test_a_code_with_too_many_bits_is_damage(level: str) -> None:
     packed = np.full((3, 1), 255, np.uint8)  # of 6 bits
     sizes, query = np.ones(3, np.int32), words(np.zeros((1, 1), np.uint8))
     with pytest.raises(StorageError, match="more than 6 bits"):
@@ -236,7 +217,7 @@ def test_damaged_offsets_are_refused(offsets: list[int]) -> None:
 @pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("storage", TYPES)
 @pytest.mark.parametrize("dim", [1, 3, 63, 64, 65, 127, 1023, 1024, 1025, 2110])
-def test_fine_distances_equal_the_reference(level: int | str, storage: str, dim: int) -> None:
+def test_fine_distances_equal_the_reference(level: str, storage: str, dim: int) -> None:
     features, scale, values = stored(90, dim, storage, dim)
     rng = np.random.default_rng(dim)
     query = np.maximum(rng.normal(size=dim), 0).astype(np.float32)
@@ -254,9 +235,7 @@ def test_fine_distances_equal_the_reference(level: int | str, storage: str, dim:
 @pytest.mark.parametrize("storage", TYPES)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dim", [5, 1024, 1025, 3000])
-def test_a_limit_spares_no_row_within_it(
-    level: int | str, metric: str, storage: str, dim: int
-) -> None:
+def test_a_limit_spares_no_row_within_it(level: str, metric: str, storage: str, dim: int) -> None:
     features, scale, values = stored(90, dim, storage, dim)
     query, rows = values[0], np.random.default_rng(1).integers(0, 90, 61)
     whole = kernels.fine(metric, features, scale, rows, query)
@@ -272,7 +251,7 @@ def test_a_limit_spares_no_row_within_it(
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("k", [1, 40, 700])
 def test_the_k_nearest_are_not_given_up(
-    level: int | str, metric: str, k: int, monkeypatch: pytest.MonkeyPatch
+    level: str, metric: str, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features_module, "_LEAST", 64)
     features = np.abs(np.random.default_rng(k).normal(size=(3000, 1500))).astype(np.float16)
@@ -336,7 +315,7 @@ def test_every_level_gives_the_same_bits(metric: str, storage: str) -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_every_half_precision_number_is_read_rightly(level: int | str) -> None:
+def test_every_half_precision_number_is_read_rightly(level: str) -> None:
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)][:, None]
     query = np.zeros(1, np.float32)
@@ -344,7 +323,7 @@ def test_every_half_precision_number_is_read_rightly(level: int | str) -> None:
     np.testing.assert_array_equal(found, np.abs(halves[:, 0].astype(np.float32)))
 
 
-def test_cosine_of_a_zero_feature_is_one_and_of_opposites_two(level: int | str) -> None:
+def test_cosine_of_a_zero_feature_is_one_and_of_opposites_two(level: str) -> None:
     features = np.array([[0, 0], [-3, -4], [6, 8]], np.float32)
     found = kernels.fine("cosine", features, None, np.arange(3), np.array([3.0, 4.0]))
     np.testing.assert_allclose(found, [1, 2, 0], atol=1e-7)

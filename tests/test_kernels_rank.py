@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,25 +9,6 @@ from latenthash import kernels
 from latenthash.errors import StorageError
 from latenthash.hamming import distances, pack, words
 from latenthash.kernels import library
-
-NUMPY = "numpy"
-LEVELS = {"plain": 0, "avx2": 1, "avx512": 2, NUMPY: None}
-
-
-@pytest.fixture(params=LEVELS)
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Every way that this processor can take."""
-    wanted = LEVELS[request.param]
-    if wanted is None:
-        monkeypatch.setattr(library, "native", lambda: None)
-        yield NUMPY
-        return
-    native = library.native()
-    assert native is not None
-    if native.lh_use_level(wanted) != wanted:
-        pytest.skip("not on this processor")
-    yield request.param
-    native.lh_use_level(library.BEST)
 
 
 def random_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from latenthash.engines.torch.fusion import Step, fuse  # noqa: E402
 from latenthash.engines.torch.graph import Graph  # noqa: E402
 from latenthash.engines.torch.registry import Call, find  # noqa: E402
 
-SHAPE = (5, 4, 3, 2)
+CHANNELS = [4, 16]  # 16: our own kernels normalise
 
 
 def relu6(blobs: str, limit: float = 6, slope: float = 0) -> str:
@@ -45,6 +45,13 @@ def norm(blobs: str, bn: str = "", scale: str = "bias_term: true") -> str:
     )
 
 
+def relu(blob: str, slope: float = 0) -> str:
+    return (
+        f'layer {{ name: "relu" type: "ReLU" bottom: "{blob}" top: "{blob}" '
+        f"relu_param {{ negative_slope: {slope} }} }}\n"
+    )
+
+
 def reading(blob: str) -> str:
     return f'layer {{ name: "reads" type: "Sigmoid" bottom: "{blob}" top: "seen" }}\n'
 
@@ -56,9 +63,14 @@ FUSED = {
     "norm in place": (norm("x x x"), None),
     "norm out of place": (norm("x y z"), ["z"]),
     "norm with fixed statistics": (norm("x x x", "use_global_stats: true"), None),
-    "both": (norm("x x x") + relu6("x x x x x"), None),
+    "norm and clamp": (norm("x x x") + relu6("x x x x x"), None),
+    "norm and clamp out of place": (norm("x y z") + relu6("z a b c d"), ["d"]),
+    "norm and clamp, fixed": (norm("x x x", "use_global_stats: true") + relu6("x x x x x"), None),
+    "norm and rectify": (norm("x x x") + relu("x"), None),
+    "norm and leak": (norm("x x x") + relu("x", 0.1), None),
     "clamp that is read": (relu6("x x y y z") + reading("z"), ["seen"]),
 }
+MERGED = {"norm and clamp": 5, "norm and rectify": 2, "norm": 1, "clamp": 3}
 LEFT = {
     "clamp with a blob that is kept": (relu6("x x y y z"), ["y"]),
     "clamp when all blobs may be asked for": (relu6("x x y y z"), None),
@@ -71,8 +83,8 @@ LEFT = {
 }
 
 
-def net_of(text: str, folder: Path, phase: str) -> NetDef:
-    dims = " ".join(f"dim: {size}" for size in SHAPE)
+def net_of(text: str, folder: Path, phase: str, channels: int = 4) -> NetDef:
+    dims = " ".join(f"dim: {size}" for size in (5, channels, 3, 2))
     path = folder / "net.prototxt"
     path.write_text(
         f'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}\n'
@@ -93,7 +105,9 @@ def run(net: NetDef, steps: list[Step], graph: Graph) -> Arrays:
             values = np.abs(random.normal(1, 0.3, blob.shape)) + 0.1
             blob.detach().copy_(torch.from_numpy(values.astype(np.float32)))
             assert name in ("bn", "scale")
-    x = torch.from_numpy(random.normal(3, 5, SHAPE).astype(np.float32)).requires_grad_()
+    [shape] = [net.blob_shapes[top] for layer in net.data_layers for top in layer.tops]
+    x = torch.from_numpy(random.normal(3, 5, shape).astype(np.float32))
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     blobs = {"x": x}
     for layer, operation in steps:
         bottoms = [blobs[name] for name in layer.bottoms]
@@ -111,15 +125,16 @@ def run(net: NetDef, steps: list[Step], graph: Graph) -> Arrays:
     return found
 
 
+@pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("name", FUSED)
-def test_fused_steps_give_the_same(name: str, phase: str, tmp_path: Path) -> None:
+def test_fused_steps_give_the_same(name: str, phase: str, channels: int, tmp_path: Path) -> None:
     text, keep = FUSED[name]
-    net = net_of(text, tmp_path, phase)
+    net = net_of(text, tmp_path, phase, channels)
     graph, steps = Graph(net), steps_of(net)
     fused = fuse(steps, graph.blobs, keep)
     merged = len(steps) - len(fused)
-    assert merged == {"both": 4}.get(name, 3 if "clamp" in name else 1)
+    assert merged == next(count for begin, count in MERGED.items() if name.startswith(begin))
     expected, found = run(net, steps, graph), run(net, fused, graph)
     assert set(found) == set(expected)
     for key, values in expected.items():
@@ -134,17 +149,18 @@ def test_what_somebody_sees_or_differs_is_left(name: str, tmp_path: Path) -> Non
     assert fuse(steps, Graph(net).blobs, keep) == steps
 
 
-def test_one_value_a_channel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_one_value_a_channel(channels: int, tmp_path: Path) -> None:
     """Caffe takes its variance as 0."""
-    net = net_of(norm("x x x"), tmp_path, "TRAIN")
+    net = net_of(norm("x x x"), tmp_path, "TRAIN", channels)
     graph = Graph(net)
     [(layer, operation)] = fuse(steps_of(net), graph.blobs)
     for blob in graph.blobs["scale"]:
         blob.detach().fill_(2)
-    call = Call(layer.param, [torch.full((1, 4, 1, 1), 7.0)], graph.blobs["bn"], True)
-    assert operation(call)[0].flatten().tolist() == [2, 2, 2, 2]
-    mean, variance, seen = graph.blobs["bn"]
-    assert (mean.tolist(), variance.tolist(), seen.tolist()) == ([7.0] * 4, [0.0] * 4, [1.0])
+    call = Call(layer.param, [torch.full((1, channels, 1, 1), 7.0)], graph.blobs["bn"], True)
+    assert operation(call)[0].flatten().tolist() == [2] * channels
+    mean, variance, seen = (blob.tolist() for blob in graph.blobs["bn"])
+    assert (mean, variance, seen) == ([7] * channels, [0] * channels, [1])
 
 
 def test_gradients_at_the_clamps_ends_are_caffes(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The inner loops of search, compiled, at the speed of the memory.
+"""The inner loops of search, and of training (blobs), compiled, at the speed of the memory.
 
 Written in C (native.c) for the processor at hand: AVX-512, AVX2 or plain; chosen when
-loaded. Without the compiled library, NumPy does the same work slowly (numpy_kernels).
+loaded. Without the compiled library, NumPy does the same work slowly (numpy_kernels),
+PyTorch that of training.
 A value depends on its own inputs only, never on the number of threads.
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-VERSION = 7  # as in native.c
+VERSION = 8  # as in native.c
 BEST = -1
 _FUNCTIONS: dict[str, list[Any]] = {
     "lh_scan": [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p],
@@ -21,6 +21,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "lh_fine": [c_void_p, c_void_p, c_void_p],
     "lh_read": [c_void_p, c_int64, c_void_p],
     "lh_use_level": [c_int64],
+    "lh_share": [c_void_p],  # the functions of blobs.py
 }
 _COUNTING = ("lh_within", "lh_read", "lh_use_level")
 

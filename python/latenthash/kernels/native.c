@@ -1,5 +1,5 @@
-/* The inner loops of search. `kernels.h` is compiled once for each level of x86
- * processors and the best one is chosen when the library is loaded, so one binary runs
+/* The inner loops of search and of training. `level.h` is compiled once for each level of
+ * x86 processors and the best one is chosen when the library is loaded, so one binary runs
  * everywhere. No Python here: the caller has let go of the interpreter's lock and checked
  * every argument. Its threads share work through the counter `next`, from which each
  * takes the next block: one that is late or slow holds up nothing. */
@@ -13,10 +13,10 @@
 #endif
 
 /* Changed together with the arguments below; a stale library is not used. */
-#define VERSION 7
+#define VERSION 8
 
 enum { L2, CHI2, COSINE, L1, LINF };
-enum { F32, F16, I8 };
+enum { F32, F16, I8, BF16 };
 
 enum {
   TILE = 4096,   /* codes that stay in the cache while all queries look at them */
@@ -27,6 +27,9 @@ enum {
   ROWS = 32,     /* rows of features that a thread takes at a time */
   TOGETHER = 16, /* rows added in turn, a SPAN of each: */
   SPAN = 1024,   /* this piece of the query stays in the first cache */
+  KERNEL = 49,   /* values of a depthwise kernel at most */
+  PIECES = 64,   /* of a blob, for any number of threads, so the results are the same */
+  SOME = 256,    /* rows whose sums are floats before they are added to doubles */
   LANES = 64,    /* sums of one row; the same on every level, so the results are the same */
 };
 
@@ -66,11 +69,41 @@ typedef struct {
 } fine_state;
 
 typedef struct {
+  const void *images;   /* (count, *size, channels) of `type`, F32 or BF16 */
+  const void *gradient; /* (count, *outputs, channels) of the outputs */
+  const float *kernels; /* (values of a kernel, channels) */
+  int64_t type, count, channels; /* a multiple of 16 channels */
+  int64_t size[2], outputs[2], kernel[2], stride[2], pad[2]; /* height, width */
+  int64_t room; /* width of the padded image, and all that kernels reach */
+} depthwise_input;
+
+typedef struct {
+  const void *blob, *gradient; /* (rows, channels) of `type`, F32 or BF16 */
+  int64_t type, rows, channels; /* a multiple of 16 channels */
+  const float *values[5]; /* (channels,): factor, shift, and three that depend on the task */
+  float low, high;
+} normalise_input;
+
+/* One of the functions below that take blobs, and its arguments. */
+typedef struct {
+  void (*work)(const void *, void *, int64_t *);
+  const void *in;
+  void *out;
+  int64_t next;
+} task;
+
+typedef struct {
   void (*scan)(const scan_input *, const int32_t *, uint16_t *, int64_t *, int64_t *);
   void (*rank)(const scan_input *, int64_t, uint16_t *, int32_t *, int32_t *);
   void (*select)(const scan_input *, const select_input *, select_log *, int64_t *, int64_t *);
   int64_t (*within)(const uint16_t *, int64_t, int64_t, int64_t, int64_t, int64_t *);
   void (*fine)(const fine_input *, float *, fine_state *);
+  void (*kernel_gradients)(const depthwise_input *, float *, int64_t *);
+  void (*image_gradients)(const depthwise_input *, char *, int64_t *);
+  void (*moments)(const normalise_input *, double *, int64_t *);
+  void (*normalise)(const normalise_input *, char *, int64_t *);
+  void (*normalise_sums)(const normalise_input *, double *, int64_t *);
+  void (*normalise_back)(const normalise_input *, char *, int64_t *);
 } kernel_set;
 
 static int64_t take(int64_t *next, int64_t step) {
@@ -159,20 +192,20 @@ static inline float fused(float x, float y, float z) {
 #define LEVEL 0
 #define NAME(name) name##_plain
 #define TARGET
-#include "kernels.h"
+#include "level.h"
 
 #if defined(__x86_64__)
 #define LEVEL 1
 #define NAME(name) name##_avx2
 #define TARGET __attribute__((target("avx2,fma,f16c,popcnt,bmi,bmi2,lzcnt")))
-#include "kernels.h"
+#include "level.h"
 
 #define LEVEL 2
 #define NAME(name) name##_avx512
 #define TARGET                                                                        \
   __attribute__((target("avx2,fma,f16c,popcnt,bmi,bmi2,lzcnt,avx512f,avx512bw,avx512dq," \
                         "avx512vl,avx512vpopcntdq,prefer-vector-width=512")))
-#include "kernels.h"
+#include "level.h"
 #endif
 
 static const kernel_set *const LEVELS[] = {
@@ -242,6 +275,41 @@ int64_t lh_within(const uint16_t *distances, int64_t start, int64_t stop, int64_
 void lh_fine(const fine_input *in, float *out, fine_state *state) {
   LEVELS[level]->fine(in, out, state);
 }
+
+/* What each image tells of the kernels of a depthwise convolution, added to `sums` (count,
+ * values of a kernel, channels). */
+void lh_kernel_gradients(const void *in, void *sums, int64_t *next) {
+  LEVELS[level]->kernel_gradients(in, sums, next);
+}
+
+/* The gradient of the images of a depthwise convolution, into `images`. */
+void lh_image_gradients(const void *in, void *images, int64_t *next) {
+  LEVELS[level]->image_gradients(in, images, next);
+}
+
+/* Sums of the blob less values[2] and of its square, added to `sums` (PIECES, 2, channels). */
+void lh_moments(const void *in, void *sums, int64_t *next) {
+  LEVELS[level]->moments(in, sums, next);
+}
+
+/* values[0] * blob + values[1] within the limits, into `out`. */
+void lh_normalise(const void *in, void *out, int64_t *next) {
+  LEVELS[level]->normalise(in, out, next);
+}
+
+/* Sums, as in lh_moments, of the gradient where the limits let it pass and of its product with
+ * the blob less values[2]. */
+void lh_normalise_sums(const void *in, void *sums, int64_t *next) {
+  LEVELS[level]->normalise_sums(in, sums, next);
+}
+
+/* values[2] * gradient, where the limits let it pass, + values[3] * blob + values[4]. */
+void lh_normalise_back(const void *in, void *out, int64_t *next) {
+  LEVELS[level]->normalise_back(in, out, next);
+}
+
+/* What each thread of a team does, with OpenMP's or our own. */
+void lh_share(task *shared) { shared->work(shared->in, shared->out, &shared->next); }
 
 /* Reads `bytes` from memory as fast as a core can: what the kernels are measured by. */
 uint64_t lh_read(const uint64_t *words, int64_t count, int64_t *next) {

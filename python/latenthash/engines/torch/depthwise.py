@@ -1,8 +1,9 @@
-"""Depthwise convolution whose gradients take the library's fast ways on CPUs.
+"""Depthwise convolution whose gradients are fast on CPUs.
 
-In bfloat16 oneDNN computes the gradient of a strided depthwise convolution, and of large
-kernels, many times slower than the convolution itself. The gradient of the image is a
-convolution too, and that of a large kernel is faster in float32.
+Our kernels compute them, where they fit. Where not, in bfloat16, oneDNN computes the gradient
+of a strided depthwise convolution, and of large kernels, many times slower than the convolution
+itself; the gradient of the image is a convolution too, and that of a large kernel is faster in
+float32.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Pair = tuple[int, int]
+from . import native
+from .native import Pair
 
 _SMALL = 9  # values of a kernel whose gradient is fast in bfloat16
 
@@ -23,22 +25,26 @@ class Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, kernels: Tensor, stride: Pair, pad: Pair) -> Tensor:
-        """(N, C, H', W')."""
+        """(N, C, H', W') of the images' type."""
         ctx.save_for_backward(images, kernels)
         ctx.stride, ctx.pad = stride, pad
-        return functional.conv2d(images, kernels, None, stride, pad, 1, len(kernels))
+        own = kernels.to(images.dtype)
+        return functional.conv2d(images, own, None, stride, pad, 1, len(kernels))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the images and the kernels."""
         images, kernels = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_images = of_kernels = None
-        if ctx.needs_input_grad[0]:
-            of_images = _of_images(gradient, images, kernels, ctx.stride, ctx.pad)
-        if ctx.needs_input_grad[1]:
-            of_kernels = _of_kernels(gradient, images, kernels, ctx.stride, ctx.pad)
-        return of_images, of_kernels, None, None
+        ours = native.convolves(gradient, images, kernels)
+        of_images = native.image_gradients if ours else _of_images
+        of_kernels = native.kernel_gradients if ours else _of_kernels
+        needed = zip(ctx.needs_input_grad, (of_images, of_kernels), strict=False)
+        found = [
+            function(gradient, images, kernels, ctx.stride, ctx.pad) if wanted else None
+            for wanted, function in needed
+        ]
+        return *found, None, None
 
 
 def convolve(
@@ -60,8 +66,7 @@ def convolve(
     ):
         return functional.conv2d(images, kernels, bias, stride, pad, dilation, group)
     if torch.is_autocast_enabled("cpu"):  # which knows the library's own operations only
-        dtype = torch.get_autocast_dtype("cpu")
-        images, kernels = images.to(dtype), kernels.to(dtype)
+        images = images.to(torch.get_autocast_dtype("cpu"))
     convolved = cast(Tensor, Depthwise.apply(images, kernels, stride, pad))
     return convolved if bias is None else convolved + bias.to(convolved.dtype)[:, None, None]
 
@@ -82,17 +87,17 @@ def _of_images(
         spread.zero_()[:, :, :: stride[0], :: stride[1]] = gradient
         gradient = spread
     around = (height - 1 - pad[0], width - 1 - pad[1])
-    return functional.conv2d(gradient, kernels.flip(2, 3), None, 1, around, 1, len(kernels))
+    turned = kernels.flip(2, 3).to(gradient.dtype)
+    return functional.conv2d(gradient, turned, None, 1, around, 1, len(kernels))
 
 
 def _of_kernels(
     gradient: Tensor, images: Tensor, kernels: Tensor, stride: Pair, pad: Pair
 ) -> Tensor:
-    dtype = kernels.dtype
     if kernels[0].numel() > _SMALL:
-        gradient, images, kernels = gradient.float(), images.float(), kernels.float()
+        gradient, images = gradient.float(), images.float()
     _, found, _ = torch.ops.aten.convolution_backward(
-        gradient, images, kernels, None, stride, pad, (1, 1), False, (0, 0), len(kernels),
-        (False, True, False),
+        gradient, images, kernels.to(images.dtype), None, stride, pad, (1, 1), False, (0, 0),
+        len(kernels), (False, True, False),
     )  # fmt: skip
-    return found.to(dtype)
+    return found.to(kernels.dtype)

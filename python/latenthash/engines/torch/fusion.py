@@ -2,11 +2,12 @@
 
 - ReLU, 6 - x, ReLU, 6 - x, as nets write ReLU6 for every Caffe: one clamp. It also spares
   half precision the differences, which would leave it steps of 1/32 near 6.
-- BatchNorm and the Scale after it: one normalisation, which reads the batch once.
+- BatchNorm and the Scale after it, with a ReLU or ReLU6 behind them: one normalisation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...netdef import Layer
+from .native import Limits
+from .normalisation import UNLIMITED, normalise_batch, within
 from .registry import Call, Operation
 
 Step = tuple[Layer, Operation]
@@ -82,11 +85,29 @@ def _clamp(run: Sequence[Layer], blobs: Blobs) -> Operation | None:
     flips = [(p.power, p.scale, p.shift) == (1, -1, limit) for p in powers]
     if any(slopes) or not all(flips) or limit <= 0:
         return None
-    return lambda call: [F.hardtanh(call.bottom, 0.0, limit)]  # no gradient at 0 and at limit
+    return lambda call: [within(call.bottom, (0.0, limit))]
 
 
 def _normalise(run: Sequence[Layer], blobs: Blobs) -> Operation | None:
     """BatchNorm and a Scale with a factor and a shift for each channel."""
+    return _normalised(run, blobs, UNLIMITED)
+
+
+def _normalise_and_rectify(run: Sequence[Layer], blobs: Blobs) -> Operation | None:
+    """BatchNorm, Scale and ReLU."""
+    if run[2].type != "ReLU" or run[2].param.relu_param.negative_slope:
+        return None
+    return _normalised(run[:2], blobs, (0.0, math.inf))
+
+
+def _normalise_and_clamp(run: Sequence[Layer], blobs: Blobs) -> Operation | None:
+    """BatchNorm, Scale and the layers of a clamp."""
+    if _clamp(run[2:], blobs) is None:
+        return None
+    return _normalised(run[:2], blobs, (0.0, run[3].param.power_param.shift))
+
+
+def _normalised(run: Sequence[Layer], blobs: Blobs, limits: Limits) -> Operation | None:
     if [layer.type for layer in run] != ["BatchNorm", "Scale"]:
         return None
     scale = run[1].param.scale_param
@@ -95,27 +116,30 @@ def _normalise(run: Sequence[Layer], blobs: Blobs) -> Operation | None:
 
     def operation(call: Call) -> Sequence[Tensor]:
         factor, shift = blobs[run[1].name]
-        return [_normalised(call, factor, shift)]
+        return [_normalise_call(call, factor, shift, limits)]
 
     return operation
 
 
-def _normalised(call: Call, factor: Tensor, shift: Tensor) -> Tensor:
+def _normalise_call(call: Call, factor: Tensor, shift: Tensor, limits: Limits) -> Tensor:
     norm, x = call.param.batch_norm_param, call.bottom
     mean, variance, seen = call.weights
     stored = norm.use_global_stats if norm.HasField("use_global_stats") else not call.training
     if stored:
         times = torch.where(seen == 0, torch.zeros_like(seen), 1 / seen)
-        return F.batch_norm(x, mean * times, variance * times, factor, shift, eps=norm.eps)
-    now, spread = torch.zeros_like(mean), torch.zeros_like(variance)
-    top = torch.batch_norm(x, factor, shift, now, spread, True, 1.0, norm.eps, True)
-    if x.numel() == x.shape[1]:
-        spread.zero_()  # one value has no spread; PyTorch divides by none
+        top = F.batch_norm(x, mean * times, variance * times, factor, shift, eps=norm.eps)
+        return within(top, limits)
+    batch = normalise_batch(x, factor, shift, norm.eps, limits)
     with torch.no_grad():
-        for kept, new in ((seen, 1), (mean, now), (variance, spread)):
+        for kept, new in ((seen, 1), (mean, batch.mean), (variance, batch.variance)):
             kept.mul_(norm.moving_average_fraction).add_(new)
-    return top
+    return batch.top
 
 
 _Merge = Callable[[Sequence[Layer], Blobs], Operation | None]
-_MERGES: tuple[tuple[int, _Merge], ...] = ((4, _clamp), (2, _normalise))
+_MERGES: tuple[tuple[int, _Merge], ...] = (
+    (6, _normalise_and_clamp),
+    (4, _clamp),
+    (3, _normalise_and_rectify),
+    (2, _normalise),
+)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ...errors import NetError
 from ...proto.caffe_pb2 import ConvolutionParameter
-from .depthwise import Pair, convolve
+from .depthwise import convolve
+from .native import Pair
 from .registry import Call, canonical, operation
 
 
