@@ -4,7 +4,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 IMAGES=${IMAGES:-data/cifar10}
-ITERATIONS=${ITERATIONS:-3907 3907}
+ITERATIONS=${ITERATIONS:-3907 5000}
 SIZES=${SIZES:-96 160 160}
 OUT=run/fine_tuned
 PYTHON=.venv/bin/python
@@ -105,8 +105,8 @@ PRETRAINED=caffe_models/efficientnet_lite0/efficientnet_lite0_bn.caffemodel
 begin
 train 1 "$SMALL" "$PRETRAINED" 0.001 "$FIRST" \
   "lr_policy: \"step\"\ngamma: 0.7\nstepsize: $(((FIRST + 2) / 3))" 4 zoom=0.5 colour=0.2 --
-train 2 "$LARGE" "$OUT/1/net_iter_$FIRST.caffemodel" 0.0005 "$SECOND" 'lr_policy: "poly"' 5 \
-  zoom=0.6 colour=0.3 erase=0.25 -- --freeze block2_add
+train 2 "$LARGE" "$OUT/1/net_iter_$FIRST.caffemodel" 0.0005 "$SECOND" 'lr_policy: "poly"' 1 \
+  zoom=0.35 colour=0.2 -- --freeze block2_add
 
 NAME=$(basename "$OUT")
 FOLD=(tools/import_weights.py caffe "$OUT/2/net_iter_$SECOND.caffemodel" --mirrored --half

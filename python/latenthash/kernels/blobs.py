@@ -16,8 +16,6 @@ from .team import together
 FLOAT32, BFLOAT16 = 0, 3  # as in native.c
 LINE = 16
 """Channels that are a whole number of lines fit."""
-LARGEST_KERNEL = 49
-"""Values of a depthwise kernel."""
 PIECES = 64
 """Of sums over a blob."""
 WIDEST = 4096

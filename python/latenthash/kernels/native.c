@@ -27,7 +27,6 @@ enum {
   ROWS = 32,     /* rows of features that a thread takes at a time */
   TOGETHER = 16, /* rows added in turn, a SPAN of each: */
   SPAN = 1024,   /* this piece of the query stays in the first cache */
-  KERNEL = 49,   /* values of a depthwise kernel at most */
   PIECES = 64,   /* of a blob, for any number of threads, so the results are the same */
   SOME = 256,    /* rows whose sums are floats before they are added to doubles */
   LANES = 64,    /* sums of one row; the same on every level, so the results are the same */

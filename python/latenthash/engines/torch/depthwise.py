@@ -36,7 +36,7 @@ class Depthwise(torch.autograd.Function):
         """Gradients of the images and the kernels."""
         images, kernels = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        ours = native.convolves(gradient, images, kernels)
+        ours = native.convolves(gradient, images)
         of_images = native.image_gradients if ours else _of_images
         of_kernels = native.kernel_gradients if ours else _of_kernels
         needed = zip(ctx.needs_input_grad, (of_images, of_kernels), strict=False)

@@ -34,13 +34,9 @@ def fits(*given: Tensor) -> bool:
     )
 
 
-def convolves(gradient: Tensor, images: Tensor, kernels: Tensor) -> bool:
+def convolves(gradient: Tensor, images: Tensor) -> bool:
     """Whether the gradients of this depthwise convolution can be had here."""
-    return (
-        fits(gradient, images)
-        and kernels[0].numel() <= blobs.LARGEST_KERNEL
-        and images.shape[3] <= blobs.WIDEST
-    )
+    return fits(gradient, images) and images.shape[3] <= blobs.WIDEST
 
 
 def kernel_gradients(
