@@ -39,38 +39,40 @@ begin() {
   printf '%s\n' "$settings" >"$OUT/settings"
 }
 
-# solver STAGE RATE ITERATIONS POLICY: Adam's settings, as text.
-solver() {
-  local file=$OUT/$1/solver.prototxt
-  sed -E "s/^(base_lr): .*/\1: $2/; s/^(max_iter|test_interval): .*/\1: $3/
-    s/^snapshot: .*/snapshot: 500/; s/^(random_seed): .*/\1: $1/; s/^lr_policy: .*/$4/
-    s|^(snapshot_prefix): .*|\1: \"$OUT/$1/net\"|" "$file" >"$file.part"
-  mv "$file.part" "$file"
+# images FOLDER SIZE SEED: its LMDBs.
+images() {
+  local augment
+  [ ! -e "$1/images/mean.binaryproto" ] || return 0
+  say "pictures of $2 x $2"
+  read -ra augment <<<"$CHANGES"
+  $PYTHON tools/build_lmdb.py "$IMAGES" "$1/images" --resize "$2" --seed "$3" \
+    --copies "$COPIES" --augment "${augment[@]}"
 }
 
-# train STAGE SIZE START RATE ITERATIONS POLICY COPIES CHANGE... -- NET OPTION...
+# solver FOLDER SEED ITERATIONS: Adam's settings, as text.
+solver() {
+  sed -E "s/^(base_lr): .*/\1: $RATE/; s/^(max_iter|test_interval): .*/\1: $3/
+    s/^snapshot: .*/snapshot: 500/; s/^(random_seed): .*/\1: $2/; s/^lr_policy: .*/$POLICY/
+    s|^(snapshot_prefix): .*|\1: \"$1/net\"|" "$1/solver.prototxt" >"$1/solver.part"
+  mv "$1/solver.part" "$1/solver.prototxt"
+}
+
+# train RUN SIZE ITERATIONS START NET-OPTION...: one run, from the weights START, at RATE by
+# POLICY, on each image and COPIES of it with CHANGES.
 train() {
-  local stage=$1 size=$2 start=$3 rate=$4 iterations=$5 policy=$6 copies=$7 state resume=()
-  local folder=$OUT/$1 changes=()
-  shift 7
-  while [ "$1" != -- ]; do changes+=("$1"); shift; done
-  shift
+  local run=$1 size=$2 iterations=$3 folder=$OUT/$1 start=(--weights "$4") state
+  shift 4
   [ ! -e "$folder/net_iter_$iterations.caffemodel" ] || return 0
   mkdir -p "$folder"
-  if [ ! -e "$folder/images/mean.binaryproto" ]; then
-    say "run $stage: pictures of $size x $size"
-    $PYTHON tools/build_lmdb.py "$IMAGES" "$folder/images" --resize "$size" --seed $((stage - 1)) \
-      --copies "$copies" --augment "${changes[@]}"
-  fi
+  images "$folder" "$size" $((run - 1))
   $PYTHON tools/make_net.py --net efficientnet_lite0 --bits 48 --size "$size" --force \
     --classes "$(wc -l <"$folder/images/labels.txt")" --data "$folder/images" -o "$folder" "$@" \
     >/dev/null
-  solver "$stage" "$rate" "$iterations" "$policy"
+  solver "$folder" "$run" "$iterations"
   state=$(find "$folder" -name 'net_iter_*.solverstate' | sort -V | tail -1)
-  resume=(--weights "$start")
-  [ -z "$state" ] || resume=(--resume "$state")
-  say "run $stage: $iterations iterations"
-  $PYTHON tools/train.py --solver "$folder/solver.prototxt" "${resume[@]}" --precision bfloat16
+  [ -z "$state" ] || start=(--resume "$state")
+  say "run $run: $iterations iterations"
+  $PYTHON tools/train.py --solver "$folder/solver.prototxt" "${start[@]}" --precision bfloat16
 }
 
 # card FILE: how images are prepared, for tools/extract.py.
@@ -103,10 +105,11 @@ PRETRAINED=caffe_models/efficientnet_lite0/efficientnet_lite0_bn.caffemodel
 [ -d "$IMAGES" ] || scripts/01_get_data.sh "$(basename "$IMAGES")"
 
 begin
-train 1 "$SMALL" "$PRETRAINED" 0.001 "$FIRST" \
-  "lr_policy: \"step\"\ngamma: 0.7\nstepsize: $(((FIRST + 2) / 3))" 4 zoom=0.5 colour=0.2 --
-train 2 "$LARGE" "$OUT/1/net_iter_$FIRST.caffemodel" 0.0005 "$SECOND" 'lr_policy: "poly"' 1 \
-  zoom=0.35 colour=0.2 -- --freeze block2_add
+RATE=0.001 POLICY="lr_policy: \"step\"\ngamma: 0.7\nstepsize: $(((FIRST + 2) / 3))" \
+  COPIES=4 CHANGES="zoom=0.5 colour=0.2" \
+  train 1 "$SMALL" "$FIRST" "$PRETRAINED"
+RATE=0.0005 POLICY='lr_policy: "poly"' COPIES=1 CHANGES="zoom=0.35 colour=0.2" \
+  train 2 "$LARGE" "$SECOND" "$OUT/1/net_iter_$FIRST.caffemodel" --freeze block2_add
 
 NAME=$(basename "$OUT")
 FOLD=(tools/import_weights.py caffe "$OUT/2/net_iter_$SECOND.caffemodel" --mirrored --half
