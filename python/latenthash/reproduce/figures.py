@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _Text = tuple[list[float], str]  # where a dot lies, what is written there
 _ROOM = (45, 13)  # pixels across and down; nearer dots of a line share a text
+_LEAST_SPAN = 5  # points of quality along an axis: less makes hills of what is level
 
 
 def bars_by_bits(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
@@ -145,5 +146,7 @@ def quality_by_rank(curves: Mapping[str, Sequence[float]], path: Path) -> None:
         ranks = np.arange(1, len(values) + 1)
         axes.plot(ranks, 100 * np.asarray(values), color=colour, linewidth=2, label=name)
     axes.set(xlabel="rank", ylabel="mean average precision of the first hits (%)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, high - _LEAST_SPAN), high + 0.02 * _LEAST_SPAN)
     finish(axes)
     save(figure, path)
