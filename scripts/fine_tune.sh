@@ -15,7 +15,7 @@ usage: [IMAGES=data/cifar10] scripts/fine_tune.sh [OUT]
 
 EfficientNet-Lite0 to a hash model of 48 bits for labelled images: fine-tuned on small
 pictures, then, its first layers kept, on larger ones; its latent layer set by ITQ-CCA
-at last. On CIFAR-10 two hours on two cores, with bfloat16, which needs PyTorch and a
+at last. On CIFAR-10 1:47 hours on two cores, with bfloat16, which needs PyTorch and a
 processor that has it to be fast. OUT ($OUT) gets the net, its weights and how images
 are prepared for them. Run it again to go on after an interruption: what is finished stays.
 
